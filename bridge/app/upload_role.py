@@ -69,6 +69,10 @@ class AgentUploads:
         """Makes what gets the recording of a report."""
         return None if self.audio is None else partial(_audio_upload, self.audio)
 
+    def runs_dropped(self) -> int:
+        """Runs whose waiting uploads were dropped for lack of memory."""
+        return 0 if self._delivery is None else self._delivery.counts["waiting_dropped"]
+
     def _start_audio(self) -> AudioFiles | None:
         keep = self._settings.keep_recordings
         if keep is None:

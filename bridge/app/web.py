@@ -184,6 +184,7 @@ def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) ->
         events=events,
         requests=Requests(),
         uploads=dict if ports.uploads is None else ports.uploads.desk.outcomes,
+        uploaded_runs_dropped=int if ports.uploads is None else ports.uploads.runs_dropped,
         outlets=ports.outlets,
         open_sessions=ports.open_sessions,
         alert_rules=ports.alert_rules or (),

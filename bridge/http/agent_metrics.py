@@ -9,7 +9,7 @@ from attrs import frozen
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from actors.rooms.agent_counters import DELAY, AgentCounters
-from bridge.http.metric_sources import label_of
+from bridge.http.metric_sources import buckets_of, label_of
 
 DELAYS: Final = "agent_delay_seconds"
 
@@ -73,11 +73,7 @@ def agent_metrics(scrape: AgentScrape, prefix: str) -> list[Metric]:
         labels=["agent"],
     )
     for agent, (counts, total) in scrape.delays.items():
-        buckets, so_far = list[tuple[str, float]](), 0
-        for bound, count in zip((*map(str, DELAY), "+Inf"), counts, strict=True):
-            so_far += count
-            buckets.append((bound, so_far))
-        delays.add_metric([label_of(agent)], buckets, total)
+        delays.add_metric([label_of(agent)], buckets_of(DELAY, counts), total)
     metrics.append(delays)
     return metrics
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final, Protocol, final
 
 from attrs import Factory, define, field, frozen
@@ -165,6 +166,8 @@ class Sources:
     """All workers of the store, where there may be several."""
     uploads: Callable[[], Mapping[str, int]] = dict
     """Uploads of voice agents, by what became of them."""
+    uploaded_runs_dropped: Callable[[], int] = int
+    """Runs whose waiting uploads were dropped."""
     outlets: Callable[[], Sequence[MeasuredOutlet]] = tuple
     open_sessions: Callable[[], Iterable[SessionState]] = tuple
     """Sessions that have not ended, watched or not."""
@@ -221,6 +224,15 @@ def label_of(room: str) -> str:
         return label
     digest = hashlib.sha256(room.encode(errors="surrogatepass")).hexdigest()
     return f"{harmless(room[:NAME_LENGTH])} #{digest[:8]}"
+
+
+def buckets_of(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """The buckets of a histogram as Prometheus has them: each with those below it.
+
+    `counts` has one more than `bounds`: those above all of them.
+    """
+    names = (*map(str, bounds), "+Inf")
+    return list(zip(names, map(float, accumulate(counts)), strict=True))
 
 
 ROOM_FAMILIES: Final[tuple[tuple[str, str, Callable[[SessionState], float]], ...]] = (

@@ -49,6 +49,7 @@ from bridge.http.metric_sources import (
     MeasuredWorker,
     Scrape,
     Sources,
+    buckets_of,
 )
 from bridge.http.server.routes import HttpRoute
 from bridge.http.server.time_slices import TimeSlices
@@ -233,6 +234,9 @@ FAMILIES: Final = (
            lambda s, _: s.webhooks_dropped()),
     Family("counter", "agent_uploads", "Uploads of voice agents by what became of them.",
            lambda s, _: s.uploads(), ("outcome",)),
+    Family("counter", "agent_uploaded_runs_dropped",
+           "Runs whose waiting uploads were dropped for lack of memory.",
+           lambda s, _: s.uploaded_runs_dropped()),
     Family("counter", "outlet_attempts", "Attempts to deliver webhooks, by what became of them.",
            lambda s, _: {(one.name, end): getattr(one.counts, end) for one in s.outlets()
                          for end in ("delivered", "failed")}, ("webhook", "result")),
@@ -306,11 +310,7 @@ def _room_metrics(rooms: Mapping[str, tuple[float, ...]]) -> Iterator[Metric]:
 
 
 def _histogram(name: str, about: str, counts: list[int], one: Histogram, total: float) -> Metric:
-    buckets: list[tuple[str, float]] = []
-    so_far = 0
-    for bound, count in zip((*map(str, one.bounds), "+Inf"), counts, strict=True):
-        so_far += count
-        buckets.append((bound, so_far))
+    buckets = buckets_of(one.bounds, counts)
     return HistogramMetricFamily(PREFIX + name, about, buckets=buckets, sum_value=total)
 
 

@@ -11,10 +11,12 @@ the room is one of those that are to be watched.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Literal, Protocol, TypeAlias, final
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar, final
 
+import structlog
 import trio
 from attrs import define, evolve, field
 
@@ -33,6 +35,8 @@ from bridge.uploads.session_words import (
 )
 from bridge.uploads.upload_facts import RunFacts, RunKey, UploadedToolCall, UploadedTurn
 
+log = structlog.get_logger()
+
 AFTER_CLOSE: Final = 15.0
 """Seconds after the end of a run in which its report is waited for.  It comes within 5 s."""
 AFTER_SILENCE: Final = 60.0
@@ -42,6 +46,13 @@ MOST_RUNS: Final = 512
 """Runs whose uploads wait, the newest."""
 MOST_WAITING: Final = 2_000
 """Turns and calls of one run that wait."""
+MOST_RUN_BYTES: Final = 4 * 1024 * 1024
+"""Of one run that waits: eight hours of talk with its texts.  Turns and calls beyond it are left
+out, so one run cannot push out all others."""
+MOST_BYTES: Final = 32 * 1024 * 1024
+"""Of all runs that wait.  Beyond it the oldest are dropped."""
+LOG_AGAIN: Final = 60.0
+"""Seconds until dropped runs are logged again."""
 MOST_REPORTED: Final = 5_000
 """Runs that are remembered because their report came, or their spans were taken: the newest."""
 AT_ONCE: Final = 200
@@ -49,6 +60,8 @@ AT_ONCE: Final = 200
 
 _Source: TypeAlias = Literal["report", "spans"]
 """The kind of upload that the turns of a run were taken from."""
+_Key = TypeVar("_Key")
+_AnItem = TypeVar("_AnItem", UploadedTurn, UploadedToolCall)
 DeliveryOutcome: TypeAlias = Literal["delivered", "unknown_room", "waiting_dropped"]
 
 
@@ -69,9 +82,14 @@ class UploadedSessions(Protocol):
         ...
 
 
+_TURN_OR_CALL: Final = 1024
+"""Bytes in memory of a turn or a call without its texts, of an error and of a model's usage."""
+_Item: TypeAlias = UploadedTurn | UploadedToolCall
+
+
 @define
 class _Waiting:
-    """The waiting uploads of one run."""
+    """The waiting uploads of one run.  A batch may come twice: equal keys are of one turn."""
 
     run_facts: RunFacts
     """The newest of everything that is no list."""
@@ -81,17 +99,55 @@ class _Waiting:
     span_calls: dict[tuple[str, int], UploadedToolCall] = field(
         factory=dict[tuple[str, int], UploadedToolCall]
     )
-    """By what they are and the millisecond of their begin: a batch may come twice."""
+    """By what they are and the millisecond of their begin."""
     item_turns: dict[str, UploadedTurn] = field(factory=dict[str, UploadedTurn])
-    item_calls: list[UploadedToolCall] = field(factory=list[UploadedToolCall])
+    item_calls: dict[tuple[str, str, int, int], UploadedToolCall] = field(
+        factory=dict[tuple[str, str, int, int], UploadedToolCall]
+    )
+    """By their ids and the milliseconds of begin and end: begin and end of a call are two."""
+    item_bytes: int = 0
+    """Of turns and calls."""
     at: float = 0.0
     """When the newest upload came, in the loop's time."""
     closed: bool = False
 
     @property
-    def size(self) -> int:
+    def count(self) -> int:
         spans, items = (self.span_turns, self.span_calls), (self.item_turns, self.item_calls)
         return sum(map(len, (*spans, *items)))
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory, about."""
+        rest = len(self.run_facts.errors) + len(self.run_facts.usage)
+        return self.item_bytes + _TURN_OR_CALL * (1 + rest)
+
+    def add(self, run_facts: RunFacts) -> None:
+        """Turns and calls.  Those beyond a bound are left out."""
+        for turn in run_facts.turns:
+            if turn.item_id:
+                self._put(self.item_turns, turn.item_id, turn)
+            else:
+                self._put(self.span_turns, (turn.role, _millisecond(turn.started_at)), turn)
+        for call in run_facts.tool_calls:
+            began, ended = _millisecond(call.started_at), _millisecond(call.ended_at)
+            if call.item_id or call.ended_at is None or call.started_at is None:
+                self._put(self.item_calls, (call.call_id, call.item_id, began, ended), call)
+            else:
+                self._put(self.span_calls, (call.call_id, began), call)
+
+    def _put(self, items: dict[_Key, _AnItem], key: _Key, item: _AnItem) -> None:
+        before = items.get(key)
+        size = _size_of(item) - (0 if before is None else _size_of(before))
+        if self.count - (before is not None) >= MOST_WAITING or self.size + size > MOST_RUN_BYTES:
+            return
+        items[key] = item
+        self.item_bytes += size
+
+
+def _size_of(item: _Item) -> int:
+    texts = (item.text,) if isinstance(item, UploadedTurn) else (item.arguments, item.output)
+    return _TURN_OR_CALL + sum(map(sys.getsizeof, texts))
 
 
 @final
@@ -107,6 +163,9 @@ class RunDelivery:
     ) -> None:
         """`clock` is that of the sessions."""
         self.counts: Counter[DeliveryOutcome] = Counter()
+        self.waiting_bytes = 0
+        """Of all runs that wait, about."""
+        self._logged_at = float("-inf")
         self._sessions = sessions
         self._texts = texts
         self._clock = clock
@@ -123,7 +182,7 @@ class RunDelivery:
         if run_facts.report:
             if source == "report":
                 return  # The agent sent it again.
-            waiting = self._waiting.pop(run, None)
+            waiting = self._take_out(run)
             if waiting is not None:
                 counts = waiting.run_facts
                 run_facts = evolve(
@@ -131,10 +190,11 @@ class RunDelivery:
                     retries=counts.retries,
                     log_errors=counts.log_errors,
                     outcome=counts.outcome,
+                    redacted=run_facts.redacted or counts.redacted,
                 )
             self._deliver(run_facts if source is None else _without_items(run_facts))
             self._remember(run, "report")
-        elif source == "report":
+        elif source is not None:
             self._deliver(_without_items(run_facts))
         else:
             self._wait(run_facts)
@@ -152,7 +212,9 @@ class RunDelivery:
         """Deliver what is due."""
         now = trio.current_time()
         for run in [run for run, one in self._waiting.items() if self._is_due(run, one, now)]:
-            settled = self._settled(run, self._waiting.pop(run))
+            waiting = self._take_out(run)
+            assert waiting is not None
+            settled = self._settled(run, waiting)
             self._deliver(settled)
             if any(turn.item_id.startswith(SPAN) for turn in settled.turns):
                 # A report would add the same turns and calls under other ids.
@@ -166,29 +228,30 @@ class RunDelivery:
     # ------------------------------------------------------------ what waits
 
     def _wait(self, run_facts: RunFacts) -> None:
-        waiting = self._waiting.setdefault(run_facts.run, _Waiting(RunFacts(run_facts.run)))
-        self._waiting.move_to_end(run_facts.run)
-        if len(self._waiting) > MOST_RUNS:
-            self._waiting.popitem(last=False)
-            self.counts["waiting_dropped"] += 1
+        run = run_facts.run
+        waiting = self._take_out(run) or _Waiting(RunFacts(run))
         waiting.at = trio.current_time()
         waiting.run_facts = _merged(waiting.run_facts, run_facts)
         waiting.closed = waiting.closed or run_facts.ended_at is not None
-        for turn in run_facts.turns:
-            if waiting.size >= MOST_WAITING:
-                break
-            if turn.item_id:
-                waiting.item_turns[turn.item_id] = turn
-            else:
-                waiting.span_turns[turn.role, _millisecond(turn.started_at)] = turn
-        for call in run_facts.tool_calls:
-            if waiting.size >= MOST_WAITING:
-                break
-            if call.item_id or call.ended_at is None or call.started_at is None:
-                waiting.item_calls.append(call)
-            else:
-                waiting.span_calls[call.call_id, _millisecond(call.started_at)] = call
+        waiting.add(run_facts)
+        self._waiting[run] = waiting
+        self.waiting_bytes += waiting.size
+        while len(self._waiting) > MOST_RUNS or self.waiting_bytes > MOST_BYTES:
+            self._drop_oldest()
         self._work.set()
+
+    def _drop_oldest(self) -> None:
+        self._take_out(next(iter(self._waiting)))
+        self.counts["waiting_dropped"] += 1
+        now = trio.current_time()
+        if now - self._logged_at >= LOG_AGAIN:
+            self._logged_at = now
+            log.warning("waiting_uploads_dropped", runs=self.counts["waiting_dropped"])
+
+    def _take_out(self, run: RunKey) -> _Waiting | None:
+        waiting = self._waiting.pop(run, None)
+        self.waiting_bytes -= 0 if waiting is None else waiting.size
+        return waiting
 
     def _is_due(self, run: RunKey, waiting: _Waiting, now: float) -> bool:
         if waiting.closed:
@@ -206,7 +269,7 @@ class RunDelivery:
         state = self._sessions.find(run.room_sid)
         known = None if state is None else _run_of(state, run)
         turns: Sequence[UploadedTurn] = list(waiting.item_turns.values())
-        calls: Sequence[UploadedToolCall] = waiting.item_calls
+        calls: Sequence[UploadedToolCall] = list(waiting.item_calls.values())
         if not turns and not calls and (known is None or not (known.turns or known.tool_calls)):
             turns = [turn_of_span(one) for one in waiting.span_turns.values()]
             calls = list(waiting.span_calls.values())
@@ -263,7 +326,7 @@ def _merged(before: RunFacts, run_facts: RunFacts) -> RunFacts:
 
 
 def _without_items(run_facts: RunFacts) -> RunFacts:
-    return evolve(run_facts, turns=(), tool_calls=(), usage=())
+    return evolve(run_facts, turns=(), tool_calls=())
 
 
 def _is_empty(run_facts: RunFacts) -> bool:

@@ -217,6 +217,7 @@ async def check_ranges(place: Place, path: str) -> None:
     metrics = (await place.http.get("/metrics")).text
     assert 'room_actors_agent_uploads_total{outcome="report"} 1.0' in metrics
     assert 'room_actors_agent_uploads_total{outcome="dropped"} 0.0' in metrics
+    assert "room_actors_agent_uploaded_runs_dropped_total 0.0" in metrics
 
 
 async def test_without_an_upload_nothing_runs_for_them(tmp_path: Path):

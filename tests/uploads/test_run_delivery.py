@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import trio
 from attrs import define, evolve, field
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from actors.journal.conversation_texts import ConversationText, TextKind
@@ -27,11 +28,13 @@ from bridge.uploads.run_delivery import (
     AFTER_SILENCE,
     AT_ONCE,
     LOOK_EVERY,
+    MOST_BYTES,
+    MOST_RUN_BYTES,
     MOST_RUNS,
     RunDelivery,
 )
 from bridge.uploads.upload_desk import Upload
-from bridge.uploads.upload_facts import RunFacts, RunKey, UploadedTurn
+from bridge.uploads.upload_facts import RunFacts, RunKey, UploadedToolCall, UploadedTurn
 from bridge.uploads.upload_reader import UploadReader
 from tests.uploads.agent_uploads import RUN, captured, captured_report
 
@@ -377,3 +380,70 @@ async def test_runs_that_wait_are_bounded():
         delivery.take(RunFacts(RunKey("RM_1", f"AJ_{number}"), turns=made_turns(1)))
     assert delivery.counts == {"waiting_dropped": 10}
     assert len(delivery._waiting) == MOST_RUNS
+
+
+def big_run(number: int, size: int) -> RunFacts:
+    """A run with `size` bytes of texts, in turns of 16 KiB."""
+    text = "x" * 16_384
+    turns = tuple(evolve(one, text=text) for one in made_turns(size // 16_384))
+    return RunFacts(RunKey("RM_1", f"AJ_{number}"), room="first", turns=turns)
+
+
+async def test_runs_that_wait_are_bounded_by_bytes_and_the_oldest_is_dropped():
+    sessions = Sessions()
+    delivery = delivery_to(sessions)
+    delivery.take(RunFacts(RUN, turns=made_turns(1)))
+    with capture_logs() as logs:
+        for number in range(2 * MOST_BYTES // MOST_RUN_BYTES):
+            delivery.take(big_run(number, MOST_RUN_BYTES // 2))
+            delivery.take(big_run(number, MOST_RUN_BYTES // 2))  # a batch may come twice
+            assert delivery.waiting_bytes <= MOST_BYTES
+    dropped = delivery.counts["waiting_dropped"]
+    assert 1 < dropped < 4
+    assert [one["event"] for one in logs] == ["waiting_uploads_dropped"]
+    # The report of a dropped run still brings all of it.
+    delivery.take(evolve(big_run(0, 32_768), report=True))
+    assert [one.job_id for one in sessions.reports] == ["AJ_0"]
+    assert delivery.counts["waiting_dropped"] == dropped
+
+
+async def test_one_large_run_pushes_no_other_out():
+    delivery = delivery_to(Sessions())
+    delivery.take(RunFacts(RUN, turns=made_turns(1)))
+    delivery.take(big_run(1, 2 * MOST_BYTES))
+    assert delivery.waiting_bytes < MOST_RUN_BYTES + 8192
+    assert delivery.counts == {}
+    delivery.take(evolve(big_run(1, 0), report=True))
+    delivery.take(RunFacts(RUN, report=True))
+    assert delivery.waiting_bytes == 0
+
+
+async def test_the_logs_of_a_run_whose_spans_were_taken_add_its_usage_only(
+    autojump_clock: MockClock,
+):
+    sessions = Sessions()
+    sessions.begin()
+    delivery = delivery_to(sessions)
+    upload(delivery, "traces")
+    await trio.sleep(AFTER_CLOSE)
+    delivery.look()
+    assert sessions.run.usage == {}
+    upload(delivery, "logs")
+    await trio.sleep(AFTER_CLOSE)
+    delivery.look()
+    assert sessions.run.turns == 8
+    assert sessions.run.usage["llm stub/stub-llm"].amounts["input_tokens"] == 654
+
+
+async def test_a_call_of_a_batch_that_came_twice_counts_once(autojump_clock: MockClock):
+    sessions = Sessions()
+    sessions.begin()
+    delivery = delivery_to(sessions)
+    call = UploadedToolCall("call_1", "item_1", "weather", started_at=NOW - 9)
+    output = UploadedToolCall("call_1", name="weather", ended_at=NOW - 8, failed=False)
+    for _ in range(2):
+        delivery.take(RunFacts(RUN, room="first", ended_at=NOW, tool_calls=(call, output)))
+    await trio.sleep(AFTER_CLOSE)
+    delivery.look()
+    assert sessions.items() == ["item_1"]
+    assert sessions.run.tool_calls == 1
