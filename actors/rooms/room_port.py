@@ -59,7 +59,8 @@ OfferEvent: TypeAlias = Callable[[RoomEvent], object]
 
 
 SendOutcome: TypeAlias = Literal["sent", "not sent", "unknown"]
-"""The outcome of a text that we send.  `unknown`: the server did not answer in time."""
+"""The outcome of a text that we send.  `unknown`: it may have been sent, the SDK
+did not answer in time or failed after it had taken the text."""
 
 
 class OpenRoom(Protocol):

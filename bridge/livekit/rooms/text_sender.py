@@ -43,7 +43,11 @@ async def send_text(
                 text, topic=topic, destination_identities=list(identities)
             )
             outcome = "sent"
+        except rtc.StreamError as exc:
+            # The SDK sends a text in parts: some or all of them may be out.
+            fault("send_text", exc)
         except Exception as exc:  # noqa: BLE001  counted and logged
+            # The SDK did not take it.
             fault("send_text", exc)
             outcome = "not sent"
         finally:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
+from livekit import rtc
 
-from actors.rooms.room_port import OpenRoom
+from actors.rooms.room_port import OpenRoom, SendOutcome
 from actors.session.events import DataReceived
+from bridge.livekit.rooms.text_sender import send_text
 from bridge.livekit.tokens import SENDER_GRANTS
 from tests.livekit.rooms.room_stage import RealStage, Recorder, SimulatedStage, Stage
 
@@ -53,6 +58,31 @@ class TestSimulated(Contract):
     @pytest.fixture
     def stage(self, simulated: SimulatedStage) -> Stage:
         return simulated
+
+
+@pytest.mark.parametrize(
+    "failure, outcome",
+    [(rtc.StreamError("unable to send"), "unknown"), (RuntimeError("no handle"), "not sent")],
+)
+async def test_only_a_text_that_the_sdk_did_not_take_is_surely_not_sent(
+    failure: Exception, outcome: SendOutcome
+) -> None:
+    faults: list[tuple[str, BaseException]] = []
+
+    async def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    def run(send: Coroutine[Any, Any, None]) -> None:
+        with pytest.raises(StopIteration):
+            send.send(None)
+
+    room: Any = SimpleNamespace(local_participant=SimpleNamespace(send_text=fail))
+    sent = await send_text(
+        room, "hello", topic="lk.chat", identities=(), spawn=run,
+        fault=lambda *fault: faults.append(fault),
+    )  # fmt: skip
+    assert sent == outcome
+    assert faults == [("send_text", failure)]
 
 
 async def test_a_visible_sender_has_a_name_and_without_the_permission_nothing_is_sent(
