@@ -45,6 +45,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
+from functools import partial
 from math import inf
 from typing import Final, final
 
@@ -78,13 +79,11 @@ def _wall() -> float:
     return time.time()
 
 
-def _boottime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def _steady_clock() -> Callable[[], float]:
     # CLOCK_MONOTONIC does not run while the machine is suspended; CLOCK_BOOTTIME (Linux) does.
-    return _boottime if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic
 
 
 steady: Final = _steady_clock()

@@ -64,6 +64,10 @@ class TranslationContext(Protocol):
         ...
 
 
+_RELIABLE: Final = rtc.DataPacketKind.KIND_RELIABLE
+"""Looked up once: protobuf looks a name up in Python each time."""
+
+
 # --- one translator per event ----------------------------------------------------
 
 
@@ -195,7 +199,7 @@ def _data(here: TranslationContext, packet: rtc.DataPacket) -> RoomEvent | None:
         identity=None if packet.participant is None else packet.participant.identity,
         topic=packet.topic or "",
         payload=packet.data,
-        reliable=packet.kind == rtc.DataPacketKind.KIND_RELIABLE,
+        reliable=packet.kind == _RELIABLE,
     )
 
 
@@ -281,7 +285,7 @@ def _raw_data(here: TranslationContext, packet: room_pb2.DataPacketReceived) -> 
         identity=packet.participant_identity or None,
         topic=topic,
         payload=payload,
-        reliable=packet.kind == rtc.DataPacketKind.KIND_RELIABLE,
+        reliable=packet.kind == _RELIABLE,
     )
 
 

@@ -69,16 +69,20 @@ class LinuxTimer(WakeTimer):
         self._fd: int = library.timerfd_create(_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
+        # Made once: to make them takes longer than the call.
+        setting = _Setting()
+        self._due = setting.value
+        self._setting = ctypes.byref(setting)
         self._lock = threading.Lock()
         """So that no thread sets a descriptor that is closed, and maybe another file by then."""
         self.now = time.monotonic
 
     def arm(self, at: float) -> None:
         due = max(1, round(at * _NANOSECONDS))
-        setting = _Setting(_Time(0, 0), _Time(*divmod(due, _NANOSECONDS)))
         with self._lock:
             if self._fd >= 0:
-                self._set(self._fd, _ABSOLUTE, ctypes.byref(setting), None)
+                self._due.seconds, self._due.nanoseconds = divmod(due, _NANOSECONDS)
+                self._set(self._fd, _ABSOLUTE, self._setting, None)
 
     async def wait(self) -> None:
         while True:

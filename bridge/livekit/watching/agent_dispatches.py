@@ -5,9 +5,13 @@ and the session finds after a while that it is missing (`actors.session.agent_pr
 are listed: each one soon after it was entered, when an agent joins, and again and again while
 somebody is there.
 
-A list is a call of the server's API, 2 ms of a core there.  So all lists together have a budget
-of a few a second, and the first list of a room comes first.  Where this process has met no other
-agents, rooms are listed again at a much lower rate.
+A list is a call of the server's API, 2 ms of a core there and as much here.  So all lists together
+have a budget of a few a second, and the first list of a room comes first.  Where this process has
+met no other agents, rooms are listed again at a much lower rate.
+
+Other agents are met where one is seen in a room, or a dispatch waits for one.  A dispatch that has
+a job is not enough: the agent may be hidden, as another worker that watches rooms is.  No session
+sees it, and its rooms would be listed again and again for nothing.
 """
 
 from __future__ import annotations
@@ -131,7 +135,7 @@ class AgentDispatches:
             return  # The room may be over.  It is listed again if it is not.
         room.listed_at = at
         for event in self._events(self._clock(), dispatches):
-            self.met_agents = True
+            self.met_agents = self.met_agents or not event.job_ids
             reported = room.reported = {} if room.reported is None else room.reported
             if reported.get(event.dispatch_id) != event.job_ids:
                 reported[event.dispatch_id] = event.job_ids

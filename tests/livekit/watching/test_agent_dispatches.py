@@ -106,9 +106,15 @@ async def test_lists_have_a_budget_and_empty_rooms_are_listed_once(
         assert len({room for _, room in scene.listed}) == 101, "each room once, and soon"
         assert len(scene.listed) <= 101 + BURST + 40 * SMALL_BUDGET
         scene.watch("new", alice())
-        scene.dispatches["new"] = [dispatched("helper", trio.current_time(), "AJ_1")]
+        scene.dispatches["new"] = [dispatched("hidden", trio.current_time(), "AJ_1")]
         await trio.sleep(4)
         assert [sid for sid, _ in scene.reported] == ["RM_new"]
+        before = len(scene.listed)
+        await trio.sleep(60)
+        assert len(scene.listed) - before <= BURST + 60 * SMALL_BUDGET, "nobody sees that agent"
+        scene.watch("waiting", alice())
+        scene.dispatches["waiting"] = [dispatched("helper", trio.current_time())]
+        await trio.sleep(4)
         before = len(scene.listed)
         await trio.sleep(60)
         assert 60 * BUDGET / 2 <= len(scene.listed) - before <= 61 * BUDGET + BURST
