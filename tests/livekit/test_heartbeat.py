@@ -7,7 +7,7 @@ import trio
 import trio.testing
 from attrs import define
 
-from bridge.livekit.heartbeat import BEAT, SUSPENSION_LIMIT, Heartbeat
+from bridge.livekit.heartbeat import BEAT, SUSPENSION_LIMIT, WORK_READ_INTERVAL, Heartbeat
 
 
 @define
@@ -45,6 +45,25 @@ async def test_a_pause_is_a_suspension_where_nothing_was_done_in_it(
     assert (one.count, one.seconds) == (len(reported), sum(reported))
     one.after_io_wait(BEAT)
     assert one.count == len(reported), "once"
+
+
+def test_the_time_on_a_processor_is_read_seldom() -> None:
+    """Each reading is a system call, and the loop wakes up for every few events."""
+    times, reported, read = Times(), list[float](), list[float]()
+
+    def worked() -> float:
+        read.append(times.steady)
+        return times.worked
+
+    one = Heartbeat(reported.append, steady=lambda: times.steady, worked=worked)
+    for _ in range(1000):
+        times.steady += 0.001
+        times.worked += 0.001
+        one.after_io_wait(0.0)
+    assert len(read) <= 1.0 / WORK_READ_INTERVAL + 2
+    times.steady += SUSPENSION_LIMIT + 2 * WORK_READ_INTERVAL
+    one.after_io_wait(BEAT)
+    assert len(reported) == 1
 
 
 async def test_it_is_told_before_any_task_runs() -> None:
