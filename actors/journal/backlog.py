@@ -3,12 +3,12 @@
 It outlives an incarnation of the store's actor, and it is bounded.  If the archive can take
 nothing for long, rows beyond the bound are given up and counted, and their session is stored by
 its checkpoint alone.  Its numbers stay right then; its timeline lacks those rows and shows how
-many.  Overload is charged to its source: if one session has most of the backlog, its newest rows
-are given up first.
+many (`actors.journal.row_queue`).
 
 Where several workers write to one archive, a session belongs to one of them
 (`actors.journal.room_leases`).  The rows of a *fenced* session wait here until its lease is
-acquired or the session is given up; the others go on.
+acquired or the session is given up; the others go on.  Of a *foreign* session, one that another
+worker writes, nothing is taken any more.  The mark is on its journal, so that it ends with it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from collections.abc import Collection, Iterable
 from typing import Final, Protocol, final, get_args
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, evolve
 
-from actors.journal import journal_budget
+from actors.journal import journal_budget, row_queue
 from actors.journal.archive import NOTHING, Batch, Checkpoint, JournalRow, Removal
+from actors.journal.row_queue import RowQueue
 from actors.runtime import Alarm
 from actors.session import (
     Record,
@@ -37,8 +38,6 @@ from actors.session.codec import encode_entries, encode_record
 MOST_BYTES: Final = 64 << 20
 """Of rows that wait."""
 MOST_ROWS: Final = 200_000
-ROW_COST: Final = 300
-"""Bytes that a row takes beside its body."""
 CHECKPOINT_ROWS: Final = 1_000
 """Rows of a session after which the next checkpoint is due."""
 CHECKPOINT_BYTES: Final = 1 << 20
@@ -54,6 +53,9 @@ _UNHURRIED: Final = frozenset(get_args(AgentMessage))
 
 class RowSource(Protocol):
     """A journal, as the backlog sees it: where rows and checkpoints come from."""
+
+    foreign: bool
+    """Another worker writes the session: the backlog takes nothing of it any more."""
 
     @property
     def number(self) -> int:
@@ -100,15 +102,6 @@ class ChangedSession:
 
 
 @define(eq=False)
-class _SessionShare:
-    """The waiting rows of one session."""
-
-    places: list[int] = field(factory=list[int])
-    """Of its rows among all, the oldest first."""
-    bytes: int = 0
-
-
-@define(eq=False)
 class Health:
     """The health of the store."""
 
@@ -122,6 +115,8 @@ class Health:
     """Rows written by this run."""
     lost: int = 0
     """Rows given up by this run, with those of its sessions that a lost store had."""
+    refused: int = 0
+    """Rows of this run that were dropped because another worker writes their sessions."""
     over_size: Removal = NOTHING
     """Sessions and bytes that this run dropped because the file was too large."""
     written_at: float | None = None
@@ -151,27 +146,16 @@ class Backlog:
         self.batch_written = trio.Event()
         """Set when the next batch is in the archive; then another event."""
         self.most_a_minute = most_a_minute
-        self._most_bytes = most_bytes
         self.verify_wanted = trio.Event()
         """Set when a reader could not read the store; then another event."""
-        self._most_rows = most_rows
-        self._rows: dict[int, JournalRow] = {}
-        """Rows by the order in which they came, so that one can be given up without a search."""
-        self._came = 0
-        self._bytes = 0
-        self._shares: dict[int, _SessionShare] = {}
-        """The share of each session."""
-        self._largest_session: int | None = None
-        """The session that has most bytes of them."""
+        self._queue = RowQueue(most_bytes, most_rows)
         self._changed: dict[int, ChangedSession] = {}
-        self._taken: tuple[ChangedSession, ...] = ()
+        self._taken: dict[int, ChangedSession] = {}
         """Sessions with a checkpoint in flight."""
         self._last_number = -1
         self._releases: dict[int, RowSource] = {}
         """Sessions whose lease ends with the next batch."""
         self._fenced: set[int] = set()
-        self._foreign: set[int] = set()
-        """Sessions that another worker writes: nothing of them is taken any more."""
 
     def number(self, at: float) -> int:
         """A key for a new session that no earlier run gave: microseconds, made unique.
@@ -185,18 +169,35 @@ class Backlog:
     @property
     def waiting(self) -> int:
         """Rows that are not in the archive."""
-        return len(self._rows) + (len(self.in_flight.rows) if self.in_flight else 0)
+        return len(self._queue) + (len(self.in_flight.rows) if self.in_flight else 0)
 
     @property
     def empty(self) -> bool:
         """Everything is in the archive, except checkpoints that can wait."""
         due = any(one.urgent for one in self._changed.values())
-        return self.in_flight is None and not self._rows and not due
+        return self.in_flight is None and not self._queue and not due
+
+    def has(self, session: int) -> bool:
+        """True if the archive does not have this session as it is now."""
+        return session in self._changed or session in self._taken
+
+    def has_stored(self, journal: RowSource, seq: int) -> bool:
+        """True if the archive has this session's records up to `seq`, or may have them.
+
+        False where they wait, or were dropped because another worker writes the session.
+        """
+        if journal.foreign:
+            return False
+        first, batch = self._queue.first_seq(journal.number), self.in_flight
+        if first is not None and first <= seq:
+            return False
+        rows = () if batch is None else batch.rows
+        return not any(row.session == journal.number and row.seq <= seq for row in rows)
 
     def add(self, journal: RowSource, record: Record, entries: tuple[TimelineEntry, ...]) -> int:
         """Add the newest record of `journal`.  Gives its bytes.  Never raises, never waits."""
         number, at = journal.number, record.at
-        if number in self._foreign:
+        if journal.foreign:
             return 0
         changed = self._changed.get(number)
         if changed is None:
@@ -206,50 +207,27 @@ class Backlog:
         kind, body = encode_record(record)
         encoded = encode_entries(entries) if entries else b""
         row = JournalRow(number, journal.seq, at, kind, body, encoded)
-        cost = _cost(row)
-        if self._is_full(cost) and not self._make_room(number, cost):
-            self._lost(changed)
+        cost = row_queue.cost_of(row)
+        if self._queue.is_full(cost) and not self._make_room(number, cost):
+            self._lost(changed, 1)
         else:
             changed.rows += 1
             changed.bytes += cost
-            self._append(row, cost)
+            self._queue.append(row, cost)
         if number not in self._fenced and record.__class__ not in _UNHURRIED:
             self.has_work.set()
         return len(body) + len(encoded)
 
-    def _is_full(self, cost: int) -> bool:
-        return self._bytes + cost > self._most_bytes or len(self._rows) >= self._most_rows
-
-    def _append(self, row: JournalRow, cost: int) -> None:
-        share = self._shares.get(row.session)
-        if share is None:
-            share = self._shares[row.session] = _SessionShare()
-        self._came += 1
-        self._rows[self._came] = row
-        share.places.append(self._came)
-        share.bytes += cost
-        self._bytes += cost
-        largest = self._largest_session
-        if largest is None or share.bytes > self._shares[largest].bytes:
-            self._largest_session = row.session
-
     def _make_room(self, number: int, cost: int) -> bool:
-        """Give up the newest rows, as few as possible, of another session that has half of all.
-        True if there is room then."""
-        largest = self._largest_session
-        if largest is None or largest == number:
-            return False
-        share = self._shares[largest]
-        while self._is_full(cost) and share.places and 2 * share.bytes >= self._bytes:
-            freed = _cost(self._rows.pop(share.places.pop()))
-            share.bytes -= freed
-            self._bytes -= freed
-            self._lost(self._changed[largest])
-        return not self._is_full(cost)
+        """Give up rows of another session that has half of all.  True if there is room then."""
+        session, rows = self._queue.make_room(number, cost)
+        if rows:
+            self._lost(self._changed[session], rows)
+        return not self._queue.is_full(cost)
 
-    def _lost(self, changed: ChangedSession) -> None:
-        changed.journal.lose(1)
-        self.health.lost += 1
+    def _lost(self, changed: ChangedSession, rows: int) -> None:
+        changed.journal.lose(rows)
+        self.health.lost += rows
         changed.urgent = True
 
     def rewrite(self, journals: Iterable[RowSource], now: float, *, rows_are_kept: bool) -> None:
@@ -261,10 +239,11 @@ class Backlog:
         batch = () if self.in_flight is None else self.in_flight.rows
         taken = Counter(row.session for row in batch)
         for journal in journals:
+            if journal.foreign:
+                continue
             self._changed.setdefault(journal.number, ChangedSession(journal, now)).urgent = True
             if not rows_are_kept:
-                share = self._shares.get(journal.number)
-                waiting = taken[journal.number] + (len(share.places) if share else 0)
+                waiting = taken[journal.number] + self._queue.count(journal.number)
                 missing = max(0, journal.seq + 1 - journal.lost - waiting)
                 journal.lose(missing)
                 self.health.lost += missing
@@ -277,14 +256,8 @@ class Backlog:
 
     def withdraw(self, journal: RowSource) -> list[JournalRow]:
         """Take out the rows of a session of which nothing was written yet."""
-        share = self._shares.pop(journal.number, _SessionShare())
-        rows = [self._rows.pop(place) for place in share.places]
-        self._bytes -= share.bytes
-        if self._largest_session == journal.number:
-            shares = self._shares
-            self._largest_session = max(shares, key=lambda one: shares[one].bytes, default=None)
         self._changed.pop(journal.number, None)
-        return rows
+        return self._queue.withdraw(journal.number)
 
     # ------------------------------------------------------------ sessions of other workers
 
@@ -293,7 +266,7 @@ class Backlog:
 
         Nothing of the session is taken after that batch.
         """
-        if journal.number in self._foreign:
+        if journal.foreign:
             return
         self._changed.setdefault(journal.number, ChangedSession(journal, now)).urgent = True
         self._releases[journal.number] = journal
@@ -306,34 +279,44 @@ class Backlog:
             return
         self.in_flight = _without(batch, sessions)
         rows = [row for row in batch.rows if row.session in sessions]
-        self._replace_rows((*rows, *self._rows.values()))
-        for one in self._taken:
-            if one.journal.number in sessions:
-                self._changed[one.journal.number] = one
-                one.urgent = True
+        self._queue.replace((*rows, *self._queue.rows))
+        for number in self._taken.keys() & sessions:
+            self._changed[number] = self._taken.pop(number)
+            self._changed[number].urgent = True
 
     def unfence(self, session: int) -> None:
         """The lease of this session was acquired: write it."""
         self._fenced.discard(session)
-        self._foreign.discard(session)
         self.has_work.set()
 
-    def discard(self, sessions: Collection[int]) -> None:
-        """Another worker writes these sessions: drop what waits, and take nothing more."""
+    def discard(self, journals: Iterable[RowSource]) -> int:
+        """Another worker writes these sessions: drop what waits, and take nothing more.
+
+        Gives the number of rows that were dropped.
+        """
+        numbers = set[int]()
+        for journal in journals:
+            journal.foreign = True
+            numbers.add(journal.number)
+        return self.drop(numbers)
+
+    def drop(self, sessions: Collection[int]) -> int:
+        """Drop what waits of these sessions; the number of rows.
+
+        For sessions of which no journal is in memory, so that no more can come.
+        """
+        waiting, batch = self.waiting, self.in_flight
         self._fenced.difference_update(sessions)
-        self._foreign.update(sessions)
-        if self.in_flight is not None:
-            self.in_flight = _without(self.in_flight, sessions)
-        self._replace_rows(row for row in self._rows.values() if row.session not in sessions)
+        if batch is not None:
+            self.in_flight = _without(batch, sessions)
+        self._queue.replace(row for row in self._queue.rows if row.session not in sessions)
         for session in sessions:
             self._changed.pop(session, None)
+            self._taken.pop(session, None)
             self._releases.pop(session, None)
-
-    def _replace_rows(self, rows: Iterable[JournalRow]) -> None:
-        rows = tuple(rows)
-        self._rows, self._shares, self._bytes, self._largest_session = {}, {}, 0, None
-        for row in rows:
-            self._append(row, _cost(row))
+        dropped = waiting - self.waiting
+        self.health.refused += dropped
+        return dropped
 
     # ------------------------------------------------------------ for the store's actor
 
@@ -341,7 +324,7 @@ class Backlog:
         """Add rows that were withdrawn, under the number that their session has now."""
         rows = [evolve(row, session=journal.number) for row in rows]
         for row in rows:
-            self._append(row, _cost(row))
+            self._queue.append(row, row_queue.cost_of(row))
         self._changed[journal.number] = ChangedSession(journal, rows[0].at if rows else 0.0)
         self._changed[journal.number].urgent = True
         self.has_work.set()
@@ -352,7 +335,7 @@ class Backlog:
         `done` must follow once it is written.
         """
         if self.in_flight is None:
-            fenced, rows = self._fenced, tuple(self._rows.values())
+            fenced, rows = self._fenced, self._queue.rows
             waiting: tuple[JournalRow, ...] = ()
             due = [one for one in self._changed.values() if one.is_due(now)]
             if fenced:
@@ -364,13 +347,12 @@ class Backlog:
             )
             released = tuple(one for one in self._releases if one not in fenced)
             self.in_flight = Batch(rows, checkpoints, now, released)
-            self._replace_rows(waiting)
-            self._taken = tuple(due)
-            for one in due:
-                del self._changed[one.journal.number]
+            self._queue.replace(waiting)
+            self._taken = {one.journal.number: one for one in due}
+            for number in self._taken:
+                del self._changed[number]
             for session in released:
-                del self._releases[session]
-                self._foreign.add(session)
+                self._releases.pop(session).foreign = True
         self.has_work.clear()
         return self.in_flight
 
@@ -379,10 +361,10 @@ class Backlog:
         assert self.in_flight is not None
         self.health.written += len(self.in_flight.rows)
         self.health.written_at = self.in_flight.alive_at
-        self.in_flight, self._taken = None, ()
+        self.in_flight, self._taken = None, {}
         written, self.batch_written = self.batch_written, trio.Event()
         written.set()
-        if not self._shares.keys() <= self._fenced:
+        if self._queue.has_others(self._fenced):
             self.has_work.set()
 
 
@@ -394,7 +376,3 @@ def _without(batch: Batch, sessions: Collection[int]) -> Batch:
         checkpoints=tuple(one for one in batch.checkpoints if one.session not in sessions),
         released=tuple(one for one in batch.released if one not in sessions),
     )
-
-
-def _cost(row: JournalRow) -> int:
-    return ROW_COST + len(row.body) + len(row.entries)

@@ -82,6 +82,8 @@ class Journal:
         self.state = state
         self.seq = seq
         self.lost = lost
+        self.foreign = False
+        """Another worker writes the session: nothing of it is stored any more."""
         self.of_this_run = seq < 0
         """This run watched it, or began it from a webhook."""
         self.unpublished: deque[TimelineEntry] = deque()
@@ -97,6 +99,11 @@ class Journal:
         journal = cls(number, state, backlog, seq=-1)
         journal._append(began, state, entries)
         return journal
+
+    @property
+    def is_stored(self) -> bool:
+        """The archive has the session as it is now."""
+        return not self._backlog.has(self.number)
 
     def lose(self, rows: int) -> None:
         """Count `rows` more that the archive will never have."""
@@ -173,6 +180,8 @@ class Journal:
         if stored.seen_until is not None and records and records[0].at <= stored.seen_until:
             records = [evolve(one, at=seen_until) for one in records if type(one) is SessionBegan]
         unpublished = tuple(self.unpublished)
+        # What another worker wrote meanwhile is in `stored`: the session is ours again.
+        self.foreign = False
         self.number, self.state = stored.session, stored.state
         self.seq, self.lost = stored.seq + self.lost, stored.lost + self.lost
         if not self.ended:

@@ -6,7 +6,7 @@ it owns the room (port: `actors.journal.room_leases`).  The keeper
 * acquires rooms for the parts that bring us into them: the watching of rooms, and offered jobs;
 * gives the manager the session that a former owner stored, so that it goes on;
 * renews the leases, and has those rooms left that another worker acquired meanwhile: nothing of
-  them that is not stored yet is stored any more;
+  them that is not stored yet is stored any more (`actors.rooms.fenced_sessions` says why);
 * gives away rooms that are over for us, and rooms in which we have not been for too long;
 * hands all rooms over at the end of this worker.  The successor is in a room before we leave it.
 
@@ -30,6 +30,7 @@ from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Announce
 from actors.journal.room_leases import RENEW_EVERY, RoomLease, RoomLeases, WorkerStatus
+from actors.rooms.fenced_sessions import FencedSessions
 from actors.rooms.lease_view import LeaseView, is_over
 from actors.rooms.messages import HandOver, Recovered
 from actors.rooms.room_succession import LeasedRoom, RoomSuccession
@@ -79,8 +80,7 @@ class LeaseKeeper(LeaseView):
         self._numbers: dict[str, int] = {}
         """Keys of new sessions, by room SID."""
         self._succession = RoomSuccession(leases, table)
-        self._fenced: set[int] = set()
-        """Sessions that the database refused."""
+        self._fenced = FencedSessions(table, backlog, announce)
         self._over: OrderedDict[str, None] = OrderedDict()
         """SIDs of rooms whose stored session says that they are not to be watched any more."""
         self._waiting = trio.Event()
@@ -128,7 +128,7 @@ class LeaseKeeper(LeaseView):
 
     def on_fenced(self, sessions: Iterable[int]) -> None:
         """The database refused these sessions: another worker owns their rooms."""
-        self._fenced.update(sessions)
+        self._fenced.add(sessions)
         self._waiting.set()
 
     def answer_offer(self, room: str, room_sid: str, answer: Callable[[bool], object]) -> None:
@@ -264,14 +264,10 @@ class LeaseKeeper(LeaseView):
 
     def _lose(self, room_sids: Collection[str]) -> None:
         """Another worker owns these rooms now."""
-        numbers = list[int]()
+        journals = [self._journal(sid) for sid in room_sids]
         for sid in room_sids:
-            journal = self._journal(sid)
-            if journal is not None:
-                numbers.append(journal.number)
             self._succession.drop(sid)
-        self._backlog.discard(numbers)
-        self._fenced.difference_update(numbers)
+        self._fenced.refuse([one for one in journals if one is not None])
         self.give_away(room_sids)
 
     async def _give_up_unwatched(self, room_sids: Collection[str]) -> None:
@@ -304,22 +300,26 @@ class LeaseKeeper(LeaseView):
         stored = lease.stored
         if stored is None:
             # A session that ended before any of it was stored is fenced.
-            if journal is None or (journal.ended and journal.number not in self._fenced):
+            if (
+                journal is None
+                or journal.foreign
+                or (journal.ended and journal.number not in self._fenced)
+            ):
                 self._numbers[sid] = lease.session
             else:
-                self._fenced.discard(journal.number)
+                self._fenced.remove(journal.number)
                 self._backlog.unfence(journal.number)
                 if journal.number != lease.session:
                     journal.renumber(lease.session)
             return
         if journal is not None:
-            self._fenced.discard(journal.number)
+            self._fenced.remove(journal.number)
         if journal is not None and journal.number == stored.session:
-            if lease.former == self._worker:
+            if lease.former == self._worker and not journal.foreign:
                 self._backlog.unfence(journal.number)
                 return
             # Another worker went on with it: what we have in memory is of no use.
-            self._backlog.discard([journal.number])
+            self._fenced.refuse([journal])
             self._tell_manager(HandOver(frozenset([sid])))
         self._table.add_recovered(evolve(stored, seen_until=lease.seen_until))
         self._tell_manager(Recovered())
@@ -328,16 +328,10 @@ class LeaseKeeper(LeaseView):
         """Acquire the rooms of sessions that the database refused, or leave them."""
         if not self._fenced:
             return
-        journals = {journal.number: journal for journal in self._table.journals}
-        for number in tuple(self._fenced):
-            journal = journals.get(number)
-            if journal is None:
-                self._fenced.discard(number)
-                self._backlog.discard([number])
-                continue
+        for journal in self._fenced.journals():
             state = journal.state
             if state.room_sid in self._succession.rooms:
-                self._fenced.discard(number)
+                self._fenced.remove(journal.number)
                 continue
             self._owned.pop(state.room_sid, None)
             if not await self.acquire(state.room, state.room_sid):

@@ -174,7 +174,11 @@ class RoomTable:
         self._declined.pop(room_sid, None)
 
     def add_idle(self, journal: Journal) -> None:
-        """Keep a session in which no actor of ours is: unwatched, continuable or finished."""
+        """Keep a session in which no actor of ours is: unwatched, continuable or finished.
+
+        Above the limits the oldest ended ones go, as soon as the archive has them: a database that
+        was away may refuse one, and then its journal is wanted.
+        """
         sid = journal.state.room_sid
         if not journal.ended:
             self._unwatched[sid] = journal
@@ -187,7 +191,7 @@ class RoomTable:
 
     def _keep(self, ended: OrderedDict[str, Journal], journal: Journal, limit: int) -> None:
         ended[journal.state.room_sid] = journal
-        if len(ended) > limit:
+        while len(ended) > limit and next(iter(ended.values())).is_stored:
             _, oldest = ended.popitem(last=False)
             if oldest.of_this_run:
                 self._older.add(oldest.state, 0.0)

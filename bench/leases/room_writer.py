@@ -102,7 +102,6 @@ class RoomWriter:
                 break
             except Fenced as fenced:
                 self.fenced += len(fenced.sessions)
-                self._backlog.discard(fenced.sessions)
                 self._leave(fenced.sessions)
                 assert self._backlog.in_flight is not None
                 batch = self._backlog.in_flight
@@ -112,6 +111,8 @@ class RoomWriter:
 
     def _leave(self, sessions: frozenset[int]) -> None:
         rooms = self.rooms.items()
+        self._backlog.discard([one.journal for _, one in rooms if one.journal.number in sessions])
+        self._backlog.drop(sessions)  # Those that were released.
         self.rooms = {sid: room for sid, room in rooms if room.journal.number not in sessions}
 
     async def _look_after_rooms(self) -> None:
@@ -122,7 +123,7 @@ class RoomWriter:
         status = WorkerStatus(self._name, "", rooms=len(self.rooms), max_rooms=self.share)
         renewal = await self._leases.renew(status)
         for sid in self.rooms.keys() - renewal.rooms:
-            self._backlog.discard({self.rooms.pop(sid).journal.number})
+            self._backlog.discard([self.rooms.pop(sid).journal])
         if self.rooms and self._random.random() < self.release_chance:
             room = self.rooms.pop(self._random.choice(sorted(self.rooms)))
             self._backlog.release(room.journal, time.time())

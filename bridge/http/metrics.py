@@ -227,6 +227,9 @@ FAMILIES: Final = (
     Family("counter", "store_over_size_bytes", "Bytes of lines dropped because of --keep-size.",
            lambda s, _: s.backlog.health.over_size.bytes),
     Family("counter", "store_lost_lines", "Lines given up.", lambda s, _: s.backlog.health.lost),
+    Family("counter", "store_refused_lines",
+           "Lines dropped because another worker owns their room.",
+           lambda s, _: s.backlog.health.refused),
     # HTTP.
     Family("counter", "webhooks", "LiveKit's webhooks by what became of them.",
            lambda s, _: dict(s.webhooks), ("outcome",)),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from actors.journal.archive import Batch, Fenced, PruneStep, RecoveredSessions
+from actors.journal.archive import Batch, Fenced, PruneStep, RecoveredSessions, StoredSession
+from actors.journal.journal import Journal
 from actors.journal.store_actor import Flush, StoreActor
 from actors.runtime import ChildSpec, open_system
 from tests.store.stored_history import History
@@ -43,7 +44,7 @@ def test_of_a_session_of_another_worker_nothing_waits_and_nothing_is_taken() -> 
     ours, lost = history.begin("a", "RM_a"), history.begin("b", "RM_b")
     history.backlog.take(history.now)
     history.talk(lost)
-    history.backlog.discard({lost.number})
+    history.backlog.discard([lost])
     history.talk(lost)
     assert history.backlog.waiting == ours.seq + 1
     history.backlog.done()
@@ -65,6 +66,21 @@ def test_the_last_batch_of_a_released_session_has_all_of_it() -> None:
     history.backlog.done()
     history.talk(journal)
     assert written(history.batch()) == set()
+
+
+def test_a_session_that_was_given_away_comes_back_and_is_taken_again() -> None:
+    """The mark of a foreign session ends with its journal, so nothing of it grows."""
+    history = History()
+    journal = history.begin()
+    history.batch()
+    history.backlog.release(journal, history.now)
+    history.batch()
+    history.talk(journal)
+    assert history.backlog.empty
+    stored = StoredSession(journal.number, journal.seq, journal.state, 0)
+    back = Journal.resume(stored, history.backlog)
+    history.talk(back)
+    assert seqs(history.batch(), back.number) == list(range(stored.seq + 1, back.seq + 1))
 
 
 def test_a_session_whose_number_another_one_has_is_written_under_its_new_number() -> None:

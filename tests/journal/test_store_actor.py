@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from actors.journal import backlog as backlog_module
+from actors.journal import row_queue
 from actors.journal.archive import Batch, JournalRow
 from actors.journal.backlog import CHECKPOINT_ROWS, Backlog
 from actors.journal.journal import Journal
@@ -146,8 +146,8 @@ def test_a_full_one_looks_at_few_lines_however_many_wait(
         looked_at.append(row)
         return cost(row)
 
-    cost = backlog_module._cost
-    monkeypatch.setattr(backlog_module, "_cost", counted)
+    cost = row_queue.cost_of
+    monkeypatch.setattr(row_queue, "cost_of", counted)
     for _ in range(waiting // 4):
         quiet.record(message())
         loud.record(message())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.journal.room_leases import RoomLease, WorkerStatus
 from actors.rooms.lease_keeper import ANSWER_WITHIN, LeaseKeeper
-from actors.rooms.room_table import RoomTable
+from actors.rooms.room_table import FINISHED_LIMIT, RoomTable
 from actors.session import SessionBegan
 from actors.simulation.simulated_database import SimulatedDatabase, SimulatedDatabaseArchive
 from actors.simulation.simulated_leases import SimulatedLeases
@@ -38,6 +39,27 @@ class KeeperScene:
         )
         self._nursery.start_soon(keeper.run)
         return keeper, archive
+
+
+class LoneKeeper:
+    """A keeper that is not started, with its table and backlog."""
+
+    def __init__(self, leases: SimulatedLeases) -> None:
+        self.table, self.backlog = RoomTable(), Backlog()
+        self.announced: Counter[str] = Counter()
+        self.keeper = LeaseKeeper(
+            leases,
+            self.table,
+            self.backlog,
+            lambda _: None,
+            worker="ada",
+            status=lambda: WorkerStatus("ada", "1"),
+            announce=lambda event, /, **_: self.announced.update([event]),
+        )
+
+    def begin(self, room_sid: str) -> Journal:
+        began = SessionBegan(5.0, "atlas", room_sid, (), "ada", "watcher", None, None)
+        return Journal.begin(began, self.backlog)
 
 
 @pytest.fixture
@@ -125,6 +147,52 @@ async def test_a_session_takes_the_number_that_the_lease_of_its_room_has(
         await keeper.run()
     assert journal.number == lease.session
     assert {row.session for row in backlog.take(6.0).rows} == {lease.session}
+
+
+async def test_an_ended_session_waits_in_memory_until_it_gets_its_lease(
+    scene: KeeperScene,
+) -> None:
+    """The database was away while more sessions ended than are remembered."""
+    leases: Any = SimulatedLeases(scene.database.connect("ada", 0.0))
+    lease = await leases.acquire("atlas", "RM_1")  # Its answer was lost.
+    alone = LoneKeeper(leases)
+    journal = alone.begin("RM_1")
+    journal.end(5.5, "room_finished")
+    rows = journal.seq + 1
+    alone.table.add_idle(journal)
+    for number in range(FINISHED_LIMIT):
+        other = alone.begin(f"RM_other_{number}")
+        other.end(5.6, "room_finished")
+        alone.table.add_idle(other)
+    alone.backlog.fence([journal.number])
+    alone.keeper.on_fenced([journal.number])
+    with trio.move_on_after(1.0):
+        await alone.keeper.run()
+    stored = [row for row in alone.backlog.take(6.0).rows if row.session == lease.session]
+    assert len(stored) == rows
+    alone.backlog.done()
+    last = alone.begin("RM_last")
+    last.end(6.0, "room_finished")
+    alone.table.add_idle(last)
+    assert len(alone.table.journals) == FINISHED_LIMIT
+    assert alone.table.ended_count == FINISHED_LIMIT + 2
+
+
+async def test_records_of_a_room_that_another_worker_owns_are_counted_and_logged(
+    scene: KeeperScene,
+) -> None:
+    other = SimulatedLeases(scene.database.connect("bob", 0.0))
+    assert await other.acquire("atlas", "RM_1") is not None
+    alone = LoneKeeper(SimulatedLeases(scene.database.connect("ada", 0.0)))
+    journal, forgotten = alone.begin("RM_1"), alone.begin("RM_2")
+    alone.table.add_idle(journal)
+    alone.backlog.fence([journal.number, forgotten.number])
+    alone.keeper.on_fenced([journal.number, forgotten.number])
+    with trio.move_on_after(0.5):
+        await alone.keeper.run()
+    assert alone.announced == {"rows_refused": 2, "room_left_to_owner": 1}
+    assert alone.backlog.health.refused == journal.seq + forgotten.seq + 2
+    assert alone.backlog.empty
 
 
 async def test_a_session_that_goes_on_soon_after_its_end_is_not_lost(scene: KeeperScene) -> None:
