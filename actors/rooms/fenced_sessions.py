@@ -52,9 +52,9 @@ class FencedSessions:
         batch: what waits of it is dropped.
         """
         journals = {one.number: one for one in self._table.journals}
-        if gone := self._numbers - journals.keys():
-            self._numbers -= gone
-            self._report(self._backlog.drop(gone), len(gone))
+        if without := self._numbers - journals.keys():
+            self._numbers -= without
+            self._report(self._backlog.drop(without), len(without))
         return [journals[number] for number in sorted(self._numbers)]
 
     def refuse(self, journals: Collection[Journal]) -> None:

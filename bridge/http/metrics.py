@@ -130,10 +130,8 @@ def _signals(kind: type[Signal]) -> Callable[[Sources, Scrape], Mapping[str, flo
 FAMILIES: Final = (
     # Rooms and people, now.
     Family("gauge", "rooms", "Rooms that are watched.", lambda _, n: n.live.sessions),
-    Family(
-        "gauge", "rooms_disconnected", "Rooms to which the connection is down.",
-        lambda _, n: n.live.unwatched,
-    ),
+    Family("gauge", "rooms_disconnected", "Rooms to which the connection is down.",
+           lambda _, n: n.live.unwatched),
     Family("gauge", "people", "People in all rooms.", lambda _, n: n.live.people),
     Family("gauge", "people_talking", "People talking.", lambda _, n: n.live.talking),
     Family(
@@ -227,8 +225,7 @@ FAMILIES: Final = (
     Family("counter", "store_over_size_bytes", "Bytes of lines dropped because of --keep-size.",
            lambda s, _: s.backlog.health.over_size.bytes),
     Family("counter", "store_lost_lines", "Lines given up.", lambda s, _: s.backlog.health.lost),
-    Family("counter", "store_refused_lines",
-           "Lines dropped because another worker owns their room.",
+    Family("counter", "store_refused_lines", "Lines dropped: another worker owns their room.",
            lambda s, _: s.backlog.health.refused),
     # HTTP.
     Family("counter", "webhooks", "LiveKit's webhooks by what became of them.",
