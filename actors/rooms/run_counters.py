@@ -17,6 +17,7 @@ from typing import Final, TypeAlias, final, get_args
 
 from actors.rooms.agent_counters import AgentCounters
 from actors.rooms.histogram import Histogram
+from actors.rooms.usage_counters import UsageCounters
 from actors.session import END_REASONS, ENTRY_KEYS, QUALITIES, SessionState, TimelineEntry, totals
 from actors.session.intervals import stretch
 from actors.session.measurement import stats_of, stats_until_the_end
@@ -101,12 +102,15 @@ class RunCounters:
         self.mos = Histogram(MOS)
         """These four: of each measured track when it ends."""
         self.agents = AgentCounters()
+        self.usage = UsageCounters()
         self._there: dict[str, dict[str, _Seconds]] = {}
         """By session and identity: the seconds that were added for people who are in the room."""
         self._silent: dict[str, dict[str, float]] = {}
         """By session and identity: when people joined who have not published yet."""
         self._views: dict[str, tuple[float, float]] = {}
         """By session: the seconds watched and those in gaps that were added."""
+        self._begun_here: set[str] = set()
+        """Sessions that go on and began in this run."""
         self._count: Mapping[str, Callable[[SessionState, TimelineEntry], None]] = {
             "session_started": self._started,
             "reconnected": self._view_changed,
@@ -132,6 +136,7 @@ class RunCounters:
         self.events[entry.event] += 1
         if entry.event.startswith("agent_"):
             self.agents.offer(state, entry)
+            self._add_usage(state)
             return
         count = self._count.get(entry.event)
         if count is not None:
@@ -140,6 +145,8 @@ class RunCounters:
     def advance(self, state: SessionState, now: float) -> None:
         """Add the seconds of a session and of its people since they were added last."""
         self._add_view(state, now)
+        if state.agents is not None:
+            self._add_usage(state)
         there = self._there.get(state.room_sid)
         if there is None:  # It continues from an earlier run, which counted the seconds before.
             there = self._there[state.room_sid] = {}
@@ -173,10 +180,16 @@ class RunCounters:
         self.gaps += now[1] - before[1]
         self._views[state.room_sid] = now
 
+    def _add_usage(self, state: SessionState) -> None:
+        # A session that only uploads told of has no entry of its begin.
+        earlier = state.watched_from is not None and state.room_sid not in self._begun_here
+        self.usage.advance(state, earlier=earlier)
+
     # ------------------------------------------------------------ by event
 
     def _started(self, state: SessionState, _: TimelineEntry) -> None:
         self._views[state.room_sid] = (0.0, 0.0)
+        self._begun_here.add(state.room_sid)
 
     def _view_changed(self, state: SessionState, entry: TimelineEntry) -> None:
         self._add_view(state, entry.at, entry.data.get("gap", 0.0))
@@ -250,6 +263,9 @@ class RunCounters:
         if entered is not None:
             self.entry.observe(entered)
         self._add_view(state, entry.at)
+        self._add_usage(state)
+        self.usage.end(state.room_sid)
+        self._begun_here.discard(state.room_sid)
         self._views.pop(state.room_sid, None)
         self._silent.pop(state.room_sid, None)
         there = self._there.pop(state.room_sid, {})

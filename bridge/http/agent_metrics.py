@@ -1,14 +1,15 @@
-"""The families of `/metrics` about agents, by the agent's name."""
+"""The families of `/metrics` about agents, by the agent's name, and about their models' usage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import frozen
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from actors.rooms.agent_counters import DELAY, AgentCounters
+from actors.rooms.usage_counters import UsageCounters
 from bridge.http.metric_sources import buckets_of, label_of
 
 DELAYS: Final = "agent_delay_seconds"
@@ -33,6 +34,36 @@ FAMILIES_OF_AGENTS: Final[
     ),
 )
 PROBLEMS_FAMILY: Final = "agent_problems"
+_UsageValues: TypeAlias = Mapping[tuple[str, ...], float]
+FAMILIES_OF_USAGE: Final[
+    tuple[tuple[str, str, tuple[str, ...], Callable[[UsageCounters], _UsageValues]], ...]
+] = (
+    (
+        "agent_tokens",
+        "Tokens of agents' models; input_cached is a part of input.",
+        ("kind", "model", "type"),
+        lambda run: {**run.tokens},
+    ),
+    (
+        "agent_characters",
+        "Characters that agents' voices spoke.",
+        ("kind", "model"),
+        lambda run: {**run.characters},
+    ),
+    (
+        "agent_model_seconds",
+        "Seconds of sound that agents' models heard and spoke, and of realtime models' sessions.",
+        ("kind", "model"),
+        lambda run: {**run.seconds},
+    ),
+    (
+        "agent_versions",
+        "Jobs of agents that gave their version of livekit-agents.",
+        ("version",),
+        lambda run: {(version,): count for version, count in run.versions.items()},
+    ),
+)
+"""Model and version are an agent's words."""
 
 
 @frozen
@@ -42,14 +73,16 @@ class AgentScrape:
     counts: list[tuple[str, str, dict[str, int]]]
     problems: dict[str, int]
     delays: dict[str, tuple[list[int], float]]
+    usage: list[tuple[str, str, tuple[str, ...], _UsageValues]]
 
 
-def read_agents(run: AgentCounters) -> AgentScrape:
+def read_agents(run: AgentCounters, usage: UsageCounters) -> AgentScrape:
     """The counts as they are now."""
     return AgentScrape(
         [(name, about, dict(read(run))) for name, about, read in FAMILIES_OF_AGENTS],
         dict(run.problems),
         {name: (list(one.counts), one.sum) for name, one in run.delays.items()},
+        [(name, about, labels, read(usage)) for name, about, labels, read in FAMILIES_OF_USAGE],
     )
 
 
@@ -75,11 +108,16 @@ def agent_metrics(scrape: AgentScrape, prefix: str) -> list[Metric]:
     for agent, (counts, total) in scrape.delays.items():
         delays.add_metric([label_of(agent)], buckets_of(DELAY, counts), total)
     metrics.append(delays)
+    for name, about, labels, values in scrape.usage:
+        family = CounterMetricFamily(prefix + name, about, labels=labels)
+        for words, value in values.items():
+            family.add_metric(list(map(label_of, words)), value)
+        metrics.append(family)
     return metrics
 
 
 def agent_series(prefix: str) -> frozenset[str]:
     """Every series' name, as a query has it."""
-    counters = {f"{prefix}{name}_total" for name, _, _ in FAMILIES_OF_AGENTS}
+    counters = {f"{prefix}{name}_total" for name, *_ in (*FAMILIES_OF_AGENTS, *FAMILIES_OF_USAGE)}
     parts = {f"{prefix}{DELAYS}{part}" for part in ("_bucket", "_sum", "_count")}
     return frozenset(counters | parts | {f"{prefix}{PROBLEMS_FAMILY}_total"})

@@ -363,7 +363,7 @@ class Metrics:
                 for one in (of(sources.run),)
             ]
 
-            agents = read_agents(sources.run.agents) if watches else None
+            agents = read_agents(sources.run.agents, sources.run.usage) if watches else None
 
             def make() -> bytes:
                 metrics = [_metric(*row) for row in values]

@@ -217,6 +217,7 @@ async def check_ranges(place: Place, path: str) -> None:
     metrics = (await place.http.get("/metrics")).text
     assert 'room_actors_agent_uploads_total{outcome="report"} 1.0' in metrics
     assert 'room_actors_agent_uploads_total{outcome="dropped"} 0.0' in metrics
+    assert 'agent_tokens_total{kind="llm",model="stub/stub-llm",type="input"} 654.0' in metrics
     assert "room_actors_agent_uploaded_runs_dropped_total 0.0" in metrics
 
 

@@ -490,6 +490,21 @@ def test_alerts_are_on_what_there_is():
     assert set(found) <= names()
 
 
+async def test_the_usage_of_agents_is_measured_by_model(measured: Measured):
+    usage = measured.sources.run.usage
+    usage.tokens["llm", f"x/{HOSTILE}", "input"] = 7
+    usage.characters["tts", "x/voice"] = 12
+    usage.seconds["stt", "x/ear"] = 1.5
+    usage.versions["1.8.9"] = 2
+    found = await measured.scrape()
+    (model,) = {labels[1] for name, *labels in found if name == f"{PREFIX}agent_tokens_total"}
+    assert "\x1b" not in model
+    assert found[f"{PREFIX}agent_tokens_total", "llm", model, "input"] == 7
+    assert found[f"{PREFIX}agent_characters_total", "tts", "x/voice"] == 12
+    assert found[f"{PREFIX}agent_model_seconds_total", "stt", "x/ear"] == 1.5
+    assert found[f"{PREFIX}agent_versions_total", "1.8.9"] == 2
+
+
 async def test_agents_are_measured_by_their_names(measured: Measured):
     run = measured.sources.run.agents
     state = measured.begin("shop", "RM_a").state
