@@ -245,7 +245,7 @@ class Plan:
                 measured=bool(saved.get("measured")),
                 agents=bool(saved.get("agents")),
             )
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, ValueError, RecursionError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
         unknown = {step.what for step in steps} - {
             *ACTIONS,

@@ -156,7 +156,8 @@ def _is_file(path: Path) -> bool:
 def _require_backup(path: Path) -> None:
     """Raise `StoreRefused` where the file is no store of ours."""
     if not _is_file(path):
-        raise StoreRefused(f"{path} is no backup: no such file")
+        what = "it is not a file" if path.exists() else "no such file"
+        raise StoreRefused(f"{path} is no backup: {what}")
     try:
         with closing(schema.open_for_reading(path)) as db:
             schema.require_ours(db, path)

@@ -20,7 +20,9 @@ def add_worker_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--token", metavar="TOKEN", help="its token, default: --http-token")
     parser.add_argument(
-        "--no-wait", action="store_true", help="do not wait until it is over; Ctrl-C stops it else"
+        "--no-wait",
+        action="store_true",
+        help="do not wait for the end; without it, Ctrl-C stops the announcement",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -46,10 +48,10 @@ def _add_show_flags(parser: argparse.ArgumentParser) -> None:
         "picture", metavar="IMAGE|TEXT", nargs="?",
         help="a PNG or lossy WebP file of this machine; else a text",
     )  # fmt: skip
-    parser.add_argument("--pattern", choices=PATTERNS, help="a moving pattern instead")
     parser.add_argument(
-        "--seconds", metavar="N", type=float, help="for how long it is shown, default: 10"
+        "--pattern", metavar="PATTERN", help=f"a moving pattern instead: {', '.join(PATTERNS)}"
     )
+    parser.add_argument("--seconds", metavar="N", help="for how long it is shown, default: 10")
     add_worker_flags(parser)
 
 

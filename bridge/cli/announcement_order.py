@@ -13,7 +13,8 @@ from typing import Final, TextIO
 import msgspec
 
 from actors.pictures.image_files import LARGEST_FILE
-from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
+from actors.pictures.pattern_names import PATTERNS
+from actors.publishing.announcement_bounds import FILE_SIZE, LONGEST_PICTURE, TEXT_LENGTH
 from bridge.cli.api_connection import ApiConnection, path_of
 from bridge.cli.command import FAILED, INTERRUPTED, Flags, complain
 from bridge.config.http_address import HttpAddress
@@ -30,6 +31,9 @@ TYPES: Final[Mapping[str, str]] = {
     ".flac": "audio/flac",
 }
 """By the end of a file's name; `audio/wav` for all others.  The worker looks at the content."""
+
+IMAGE_SUFFIXES: Final = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".bmp", ".svg")
+"""Ends of names that are never a text.  The worker refuses the formats that it cannot show."""
 
 
 def worker_of(flags: Flags) -> ApiConnection:
@@ -91,18 +95,69 @@ def show_order(flags: Flags) -> tuple[bytes, str]:
     there is one of this name, else a text."""
     picture, pattern = flags.get("picture"), flags.get("pattern")
     if (picture is None) == (pattern is None):
-        raise SettingsError("show needs an IMAGE or TEXT, or --pattern")
-    order: dict[str, object] = {"seconds": flags.get("seconds") or 10.0}
+        raise SettingsError("show needs one of these: IMAGE, TEXT or --pattern PATTERN")
+    order: dict[str, object] = {"seconds": _seconds(str(flags.get("seconds", "10")))}
     if pattern is not None:
+        if pattern not in PATTERNS:
+            raise SettingsError(
+                f"--pattern: '{harmless(str(pattern), 80)}' is not known; "
+                f"give one of {', '.join(PATTERNS)}"
+            )
         order["pattern"] = pattern
-    elif Path(str(picture)).is_file():
-        content = Path(str(picture)).read_bytes()
-        if len(content) > LARGEST_FILE:
-            raise SettingsError(f"IMAGE may have at most {LARGEST_FILE // 10**6} MB")
-        order["image"] = base64.b64encode(content).decode()
+        return json.dumps(order).encode(), "application/json"
+    name = str(picture)
+    image = _image(name)
+    if image is not None:
+        order["image"] = base64.b64encode(image).decode()
+    elif not 0 < len(name.strip()) <= TEXT_LENGTH:
+        raise SettingsError(f"TEXT must have 1 to {TEXT_LENGTH} characters")
     else:
-        order["card"] = str(picture)[:TEXT_LENGTH]
+        order["card"] = name
     return json.dumps(order).encode(), "application/json"
+
+
+def _image(name: str) -> bytes | None:
+    """The content of the image file of this name; None where the name is a text to show.
+
+    A name that looks like a file's is never shown as a text: people in the room would read a
+    path of this machine.
+    """
+    path = Path(name)
+    try:
+        is_file = path.is_file()
+    except OSError:  # the name is longer than a file's may be
+        is_file = False
+    if not is_file:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            return None
+        raise SettingsError(
+            f"IMAGE {harmless(name, 200)} is no file; a TEXT must not end in {path.suffix}"
+        )
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise SettingsError(
+            f"IMAGE {harmless(name, 200)} cannot be read: {error.strerror}"
+        ) from None
+    if not 0 < len(content) <= LARGEST_FILE:
+        raise SettingsError(
+            f"IMAGE {harmless(name, 200)} must have 1 byte to {LARGEST_FILE // 10**6} MB"
+        )
+    return content
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_PICTURE:
+        raise SettingsError(
+            f"--seconds: '{harmless(text, 80)}' is out of range; "
+            f"give more than 0 and at most {LONGEST_PICTURE:.0f}"
+        )
+    return seconds
 
 
 def announce(flags: Flags, body: bytes, kind: str, output: TextIO) -> int:

@@ -15,7 +15,7 @@ import textwrap
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from bridge import __version__
 from bridge.cli.command import FAILED, INTERRUPTED, PROG, WRONG_USE, Command, complain
@@ -100,10 +100,21 @@ def _dispatch(argv: list[str]) -> int:
 # ---------------------------------------------------------------- flags
 
 
+_ARGPARSE_ERRORS: Final = (
+    (r"argument (--[\w-]+).*: expected .*argument", "{} needs a value"),
+    (r"argument (--[\w-]+).*: ignored explicit argument .*", "{} takes no value"),
+    (r"the following arguments are required: (.*)", "{} is missing: {usage}"),
+)
+"""Patterns of argparse's texts, and the text that replaces each."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        needs_value = re.match(r"argument (--[\w-]+).*: expected .*argument", message)
-        raise SettingsError(f"{needs_value[1]} needs a value" if needs_value else message)
+        for pattern, text in _ARGPARSE_ERRORS:
+            match = re.fullmatch(pattern, message, re.DOTALL)
+            if match:
+                message = text.format(match[1], usage=self.usage)
+        raise SettingsError(message)
 
 
 def _flags(command: Command, argv: list[str]) -> dict[str, object]:

@@ -24,7 +24,7 @@ def _health(flags: Flags) -> int:
         raise SettingsError(read.problems["http"])
     address = read.values["http"]
     if address is None:
-        raise SettingsError("--http is off: there is no address to ask; set it, or ask nothing")
+        raise SettingsError("--http is off, so no worker can be asked; name its --http ADDRESS")
     host = str({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host))  # noqa: S104
     connection = http.client.HTTPConnection(host, address.port, timeout=TIMEOUT)
     try:
@@ -32,7 +32,11 @@ def _health(flags: Flags) -> int:
         answer = connection.getresponse()
         status, body = answer.status, answer.read(LONGEST).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        complain(f"nothing answers at http://{address}{path}: {error or type(error).__name__}")
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        complain(
+            f"nothing answers at http://{address}{path}: {reason}; start a worker, or name its "
+            "address by --http ADDRESS or ROOM_ACTORS_HTTP"
+        )
         return FAILED
     finally:
         connection.close()

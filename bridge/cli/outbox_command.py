@@ -12,6 +12,7 @@ from bridge.cli.command import FAILED, Command, Flags, complain
 from bridge.cli.reading_commands import add_api_flags
 from bridge.config.settings import BY_NAME, TABLE, SettingsError
 from bridge.config.store_address import store_address_of
+from bridge.output.harmless import harmless
 
 if TYPE_CHECKING:
     from bridge.outlets.outbox_queries import OutboxConnection
@@ -28,7 +29,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         "do",
         nargs="?",
         default="list",
-        choices=DOES,
+        metavar="|".join(DOES),
         help="list: what waits or was given up (default); retry: send it again; "
         "test: send one event to see whether it arrives; enable: after a 410",
     )
@@ -41,6 +42,8 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 def _run(flags: Flags) -> int:
     do = str(flags.get("do", "list"))
+    if do not in DOES:
+        raise SettingsError(f"outbox: '{harmless(do, 80)}' is none of {', '.join(DOES)}")
     if "api" in flags and do != "list":
         raise SettingsError(
             f"outbox {do} works on the machine of the worker, or with --database-url: "
@@ -61,7 +64,7 @@ def _run(flags: Flags) -> int:
 
 
 def _connection(flags: Flags) -> AbstractContextManager[OutboxConnection]:
-    """The outbox, in a transaction."""
+    """The outbox, in a transaction.  Raises `StoreUnavailable` where there is none."""
     from bridge.outlets.sqlite_outbox import FILE, changing_outbox
 
     store = store_address_of(flags)
@@ -71,8 +74,11 @@ def _connection(flags: Flags) -> AbstractContextManager[OutboxConnection]:
         return changing_database_outbox(store.database_url)
     directory = store.data_dir
     if not (directory / FILE).exists():
-        raise SettingsError(
-            f"no outbox in {directory}: a worker makes one when a webhook is configured "
+        from bridge.cli.store_access import StoreUnavailable
+
+        raise StoreUnavailable(
+            f"no outbox in {directory}: name the directory of the worker by "
+            f"{BY_NAME['data-dir'].how()}; a worker makes an outbox when a webhook is configured "
             "([[webhook]] in --config, or --webhook-url)"
         )
     return changing_outbox(directory)

@@ -42,6 +42,9 @@ def _run(flags: Flags) -> int:
 
     wanted = read_rules_file(Path(str(flags["file"])))
     if do == "check":
+        for name in ("room", "since", "until", "json"):
+            if name in flags:
+                raise SettingsError(f"--{name} is for `rules try FILE`")
         rules, limits = len(wanted.rules), len(wanted.limits)
         sys.stdout.write(f"well: {rules} of [[rule]] and {limits} of [[limit]]\n")
         return 0
@@ -60,7 +63,7 @@ RULES: Final = Command(
     "rules",
     "check rules and limits, or try them on the stored sessions",
     "Checks the rules and limits of a file, or says what they would have done in the sessions\n"
-    "that the data directory has.  A trial acts on nobody.",
+    "that the data directory has. A trial acts on nobody.",
     _run,
     (BY_NAME["data-dir"], BY_NAME["database-url"]),
     takes="check|try FILE",

@@ -103,11 +103,11 @@ def parse_seeds(text: str) -> range:
     """``A..B``, both included, or one seed.  ValueError where it is neither."""
     match = re.fullmatch(r"(\d{1,12})(?:\.\.(\d{1,12}))?", text.strip())
     if match is None:
-        raise ValueError("wants A..B, for example 1..1000")
+        raise ValueError("give A..B, for example 1..1000")
     first = int(match[1])
     last = first if match[2] is None else int(match[2])
     if last < first:
-        raise ValueError(f"{last} comes before {first}")
+        raise ValueError(f"{last} comes before {first}; give the lower seed first")
     return range(first, last + 1)
 
 
@@ -156,8 +156,8 @@ def run_seeds(seeds: range, *, jobs: int | None = None) -> int:
     _show_failures(tally)
     if tally.never_injected:
         sys.stdout.write(
-            f"Never injected: {', '.join(tally.never_injected)}: nothing is shown about these;"
-            " take more seeds\n"
+            f"Never injected: {', '.join(tally.never_injected)}. Exit code 1: nothing is shown"
+            " about these; take more seeds\n"
         )
     return FAILED if tally.failed or tally.never_injected else 0
 

@@ -30,11 +30,11 @@ def parse_size(text: str) -> tuple[int, int]:
     """``WxR``: workers and rooms.  ValueError where it is not."""
     match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text.strip())
     if match is None:
-        raise ValueError("wants WORKERSxROOMS, for example 20x10000")
+        raise ValueError("give WORKERSxROOMS, for example 20x10000")
     workers, rooms = int(match[1]), int(match[2])
     if not (2 <= workers <= MOST_WORKERS and workers <= rooms <= MOST_ROOMS):
         raise ValueError(
-            f"wants 2 to {MOST_WORKERS} workers, and as many rooms or more, up to {MOST_ROOMS}"
+            f"give 2 to {MOST_WORKERS} workers, and as many rooms or more, up to {MOST_ROOMS}"
         )
     return workers, rooms
 

@@ -98,5 +98,5 @@ def no_store(store: StoreAddress) -> str:
     row = BY_NAME["data-dir"]
     return (
         f"no sessions are kept in {store}: name the directory of the worker by {row.how()}, "
-        "or start one"
+        "or start a worker"
     )

@@ -37,10 +37,6 @@ AT_ONCE: Final = 1_000
 """Texts that are read at a time."""
 MOST_TEXTS: Final = 5_000
 """Texts of one session for a report."""
-NOTHING_KEPT: Final = (
-    "no texts of conversations are kept here: a worker keeps them with --keep-transcripts TIME and "
-    "--keep-tool-payloads TIME"
-)
 
 
 def transcripts(flags: Flags) -> None:
@@ -73,10 +69,15 @@ def transcripts(flags: Flags) -> None:
 
 @contextmanager
 def _open_texts(flags: Flags) -> Generator[TextReader, None, None]:
+    store = store_address_of(flags)
     try:
-        with open_conversations(store_address_of(flags)) as reader:
+        with open_conversations(store) as reader:
             if reader is None:
-                raise StoreUnavailable(NOTHING_KEPT)
+                raise StoreUnavailable(
+                    f"no texts of conversations are kept in {store}: name another store by "
+                    "--data-dir DIR or --database-url URL; a worker keeps texts with "
+                    "--keep-transcripts TIME and --keep-tool-payloads TIME"
+                )
             yield reader
     except TextTrouble as error:
         raise StoreUnavailable(str(error)) from None
@@ -178,12 +179,13 @@ def conversation_lines(texts: Sequence[TextView]) -> Iterator[str]:
 
 
 def _print_list(flags: Flags, filters: TextFilters, limit: int | None, cursor: str | None) -> None:
-    left, more = limit, cursor
+    left, more, count = limit, cursor, 0
     rows = list[TextView]()
     while True:
         size = AT_ONCE // 2 if left is None else min(AT_ONCE // 2, left)
         part, more = _list_part(flags, filters, size, more)
         rows += part
+        count += len(part)
         if left is not None:
             left -= len(part)
         if "json" not in flags:
@@ -195,7 +197,10 @@ def _print_list(flags: Flags, filters: TextFilters, limit: int | None, cursor: s
             break
     if "json" in flags:
         sys.stdout.write(f"{spaced_json(TextList(texts=tuple(rows), next=more))}\n")
-    elif more is not None:
+        return
+    if not count:
+        sys.stdout.write("none\n")
+    if more is not None:
         sys.stdout.flush()
         sys.stderr.write(f"older ones are left out: --cursor {more} goes on there\n")
 

@@ -15,7 +15,7 @@ from actors.rules.rule_config import Rule
 from bridge.config.limit_list import LIMITS, named
 from bridge.config.rule_list import RULES, compiled_rules
 from bridge.config.setting_lists import read_list
-from bridge.config.setting_sources import read_toml
+from bridge.config.setting_sources import read_toml, require_known_keys
 from bridge.config.values import SettingsError
 from bridge.output.harmless import harmless
 
@@ -32,6 +32,7 @@ def read_rules_file(path: Path) -> RulesFile:
     """Raises `SettingsError` with the file, the table, the key and what is allowed."""
     where = harmless(str(path))
     text, parsed = read_toml(path)
+    require_known_keys(where, parsed)
     limits: tuple[Limit, ...] = ()
     if "limit" in parsed:
         limits = named(read_list(LIMITS, parsed["limit"], where, text))

@@ -200,16 +200,10 @@ def read_config(path: Path) -> ConfigFile:
     """A TOML file of settings by name (`api-key` or `api_key`).  Raises `SettingsError`."""
     where = f"--config: {harmless(str(path))}"
     text, parsed = read_toml(path, "--config: ")
-    known = [*BY_NAME, *(f"{row.name}-file" for row in TABLE if row.in_file)]
+    require_known_keys(where, parsed)
     settings: dict[str, object] = {}
     for key, value in parsed.items():
         name = key.replace("_", "-")
-        if name not in known and name not in LISTS:
-            if is_list(value):
-                refuse_unknown_list(where, key, value)
-            raise SettingsError(
-                f"{where} has the unknown key '{harmless(key, 80)}'{did_you_mean(name, known)}"
-            )
         if name in settings:
             raise SettingsError(f"{where} has the key '{name}' twice")
         if _has_huge_number(value):
@@ -224,6 +218,20 @@ def read_config(path: Path) -> ConfigFile:
         if name in settings
     }
     return ConfigFile(settings, lists, first_exposed(parsed))
+
+
+def require_known_keys(where: str, parsed: Mapping[str, object]) -> None:
+    """Raise `SettingsError` for a key of the file that is no setting and no list of settings."""
+    known = [*BY_NAME, *(f"{row.name}-file" for row in TABLE if row.in_file)]
+    for key, value in parsed.items():
+        name = key.replace("_", "-")
+        if name in known or name in LISTS:
+            continue
+        if is_list(value):
+            refuse_unknown_list(where, key, value)
+        raise SettingsError(
+            f"{where} has the unknown key '{harmless(key, 80)}'{did_you_mean(name, known)}"
+        )
 
 
 def read_toml(path: Path, before: str = "") -> tuple[str, dict[str, Any]]:

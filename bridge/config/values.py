@@ -285,8 +285,9 @@ def _is_whole(value: object) -> bool:
 def whole_number(least: int, most: int) -> Parser[int]:
     def parse(value: object) -> int:
         given = value.strip() if isinstance(value, str) else value
-        if isinstance(given, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", given):
-            given = int(given)
+        if isinstance(given, str) and re.fullmatch(r"[+-]?[0-9]+", given):
+            # Python refuses to read thousands of digits; no bound has more than 18.
+            given = int(given) if len(given) < 19 else most + 1
         if not isinstance(given, int) or isinstance(given, bool):
             raise BadValue(f"{shown(value)} is not a whole number; give {least} to {most}")
         if not least <= given <= most:

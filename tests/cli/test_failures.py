@@ -80,6 +80,7 @@ CLOSED = "cannot write to standard output: Bad file descriptor"
 FULL = "cannot write to standard output: No space left on device"
 NO_ROOM = "the open-file limit is 20, and one room needs 76: raise it (ulimit -n 1264 is enough"
 HERE = "start --data-dir data"
+NO_PLAN = "--replay: not a saved plan: "
 
 CASES = (
     # standard streams
@@ -107,7 +108,8 @@ CASES = (
     Case("start --config a", "is not TOML", prepare=text("a", "[" * 100_000), name="deep TOML"),
     Case("start --config a", "is not TOML", prepare=text("a", "watch = [" * 9_000), name="deep 2"),
     Case("simulate --replay /dev/zero", "--replay: /dev/zero is too large"),
-    Case("simulate --replay a", "--replay: ", prepare=text("a", "[" * 100_000), name="deep JSON"),
+    Case("simulate --replay a", NO_PLAN, prepare=text("a", "[" * 100_000), name="deep JSON"),
+    Case("simulate --replay a", NO_PLAN, prepare=text("a", "x"), name="a note"),
     Case("simulate --replay none", "--replay: none cannot be read: No such file"),
     # folders
     Case(

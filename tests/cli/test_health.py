@@ -39,5 +39,8 @@ async def test_a_worker_that_is_alive_and_not_ready(capsys: pytest.CaptureFixtur
 
 async def test_nothing_answers(capsys: pytest.CaptureFixture[str], http_port: int) -> None:
     assert await asked("--http", f"127.0.0.1:{http_port}") == 1
-    assert capsys.readouterr().err.startswith("room-actors: nothing answers at http://127.0.0.1")
+    said = capsys.readouterr().err
+    assert said.startswith("room-actors: nothing answers at http://127.0.0.1")
+    assert ": Connection refused; start a worker, or name its address by --http ADDRESS" in said
     assert await asked("--http", "off") == 2
+    assert "name its --http ADDRESS" in capsys.readouterr().err

@@ -86,6 +86,13 @@ def test_sessions_are_chosen_by_their_age(
     assert "--since: give a time such as" in capsys.readouterr().err
 
 
+def test_a_flag_of_a_trial_is_refused_where_nothing_is_tried(
+    rules: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(("rules", "check", rules, "--json")) == 2
+    assert "--json is for `rules try FILE`" in capsys.readouterr().err
+
+
 def test_a_file_is_checked_without_the_other_settings(
     rules: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +115,8 @@ def test_a_file_is_checked_without_the_other_settings(
         ),
         ("[rule]\nname = 'a'", "'rule' is a list of tables; write [[rule]]"),
         ("[[rule]", "is not TOML: "),
+        ("[[rules]]\nname = 'a'", "has the unknown key 'rules', written [[rules]]; "),
+        ("wach = '*'", "has the unknown key 'wach'; did you mean watch?"),
         (
             """
 [[rule]]

@@ -44,6 +44,7 @@ async def test_texts_come_from_the_store_and_from_an_api_alike(
             assert (code, said.count("\n")) == (0, 1)
             assert said.startswith("live RM_live ")
             assert said.endswith("  person-0: a grand piano\n")
+            assert await run(capsys, "--search", "violin", *source) == (0, "none\n")
             code, said = await run(capsys, "--room", "live", "--limit", "1", *source)
             assert "older ones are left out: --cursor " in said
             code, said = await run(capsys, "RM_0", *source)
