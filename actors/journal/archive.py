@@ -67,7 +67,7 @@ class StoredSession:
 
     session: int
     seq: int
-    """Of the last record that is in `state`."""
+    """Sequence number of the last record that is folded into `state`."""
     state: SessionState
     lost: int
     seen_until: float | None = None

@@ -52,7 +52,7 @@ class ConversationText:
     text: str
     ended_at: float | None = None
     name: str = ""
-    """Of a tool."""
+    """Name of the tool; empty for speech and chat."""
     interim: bool = False
     """A segment of a transcription.  The item of the same speaker, which comes when a turn is over,
     takes its place."""

@@ -41,7 +41,7 @@ class ConversationPart:
     entry: EntryView | None = None
     """Its numbers; None of a text alone."""
     text: str | None = None
-    """Of a call, its arguments.  None where no text is kept."""
+    """The arguments of a call, else the text itself.  None where no text is stored."""
     output: str | None = None
     """The result of a call; None where it is not kept."""
     interim: bool = False

@@ -51,7 +51,7 @@ from actors.session.texts import cut_attributes, size
 from actors.session.webhook_reports import WebhookJoinAborted, WebhookJoined, WebhookLeft
 
 MOST_BYTES: Final = 4 << 20
-"""Of a session and minute: about 20,000 messages without a content."""
+"""Bytes that a session may write in a minute: about 20,000 messages without content."""
 WINDOW: Final = 60.0
 EVERY: Final = 1.0
 """Seconds between two records of what is counted."""

@@ -49,7 +49,7 @@ class WorkerStatus:
     name: str
     """As users know it: --worker-name, or else the host's name."""
     version: str
-    """Of the program."""
+    """Version of the program."""
     url: str = ""
     """Where its page is; empty where it has none."""
     rooms: int = 0

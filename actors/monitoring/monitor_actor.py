@@ -70,9 +70,9 @@ class MonitorRecord:
     job: RoomJob
     """The first job."""
     agent_name: str
-    """Of the agent that was dispatched; it stands in messages, which have no sender."""
+    """Name of the agent that was dispatched.  Messages contain it, because they have no sender."""
     reports: JobReports
-    """Of the worker of this job's kind."""
+    """Takes reports about this kind of job."""
     monitor: Monitor
     jobs: dict[str, bool] = field(factory=dict[str, bool])
     """Jobs of LiveKit for this monitor, and whether each was reported as running.  There are

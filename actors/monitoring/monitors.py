@@ -60,7 +60,7 @@ MAILBOX: Final = MailboxSpec(
 )
 """A monitor looks at states, not at entries, so a dropped entry only delays it."""
 RESTARTS: Final = Intensity(restarts=5, within=60.0)
-"""Of one monitor.  When they are spent its jobs fail, and nothing else does."""
+"""Restarts of one monitor.  When these are spent its own jobs fail, and nothing else does."""
 MEASURE_TIMEOUT: Final = 8.0
 """Seconds for a connection to count the frames of its room."""
 SUMMARIES: Final = 1_000

@@ -44,7 +44,7 @@ class Subscription:
     """Patterns with `*` and `?`."""
     rooms: tuple[str, ...] = ("*",)
     name: str = ""
-    """Of the endpoint: a rule's act `webhook` names it."""
+    """Name of the endpoint.  A rule's act `webhook` refers to it."""
     _wanted: dict[str, bool] = field(factory=dict[str, bool], init=False, eq=False, repr=False)
     """The decision about each event name; there are some forty names."""
 

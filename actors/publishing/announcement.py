@@ -88,7 +88,7 @@ class AnnouncementRecord:
     parts: dict[str, RoomPart]
     """By room."""
     seconds: float | None = None
-    """Of the sound or picture; None before it was made."""
+    """Length of the sound or picture in seconds; None before it was made."""
     over: trio.Event = field(factory=trio.Event)
     """Nothing of it is left to be done."""
 

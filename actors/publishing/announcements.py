@@ -59,7 +59,7 @@ class AnnouncementSettings:
     """Settings of announcements."""
 
     name: str = "Announcement"
-    """Of the participant that people see."""
+    """Display name of the participant that people see."""
     people_text: bool = False
     """Texts that people wrote may be spoken."""
 

@@ -27,7 +27,7 @@ class AgentCounters:
     def __init__(self) -> None:
         self.runs: Counter[str] = Counter()
         self.turns: Counter[str] = Counter()
-        """Of the agent and its user."""
+        """Turns of the agent and of its user, by the agent's name."""
         self.interruptions: Counter[str] = Counter()
         self.tool_calls: Counter[str] = Counter()
         self.tool_errors: Counter[str] = Counter()

@@ -49,7 +49,7 @@ from actors.session import SessionBegan
 SESSION_RESTARTS: Final = Intensity(restarts=10, within=60.0)
 CONNECTION_RESTARTS: Final = Intensity(restarts=2, within=300.0)
 GROUP_RESTARTS: Final = Intensity(restarts=12, within=60.0)
-"""Of all parts together.  When it is spent the room's job fails."""
+"""Restarts of all parts together.  When these are spent the room's job fails."""
 SESSION_BACKOFF: Final = Backoff(first=0.01, most=5.0)
 """A session restarts at once, because its mailbox fills meanwhile."""
 
@@ -62,7 +62,7 @@ class RoomContext:
     """The name of the group; the room's SID as its first job named it."""
     job: RoomJob
     journal: Journal
-    """Of the newest instance of the room that the session is of."""
+    """Journal of the newest instance of the room."""
     dependencies: RoomDependencies
     tell_manager: Callable[
         [SessionReady | RoomEntered | RoomGroupEnded | Reported | WebhookReceived | AgentUploaded],

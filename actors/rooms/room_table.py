@@ -65,7 +65,7 @@ class RoomRecord:
     leaving: LeaveRoom | None = None
     """The order to go, once there is one."""
     connection_memory: ConnectionMemory = field(factory=ConnectionMemory)
-    """Of the actors of this room.  It outlives their incarnations."""
+    """Memory of the room's connection actor.  It outlives the incarnations of that actor."""
 
     def is_reconnecting(self, now: float) -> bool:
         """True if our connection to the room is down and may come back, or did a moment ago.

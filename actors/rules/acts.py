@@ -18,7 +18,7 @@ from actors.session import TrackSource
 from actors.session.recording_reports import RecordingRequest
 
 MOST_ACTS: Final = 50
-"""Of one rule."""
+"""Acts of one rule."""
 LONGEST: Final = 366 * 86_400.0
 """Seconds: of a ban, and of a warning."""
 TEXT_LENGTH: Final = 4_000

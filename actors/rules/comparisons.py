@@ -29,7 +29,7 @@ _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h)")
 
 
 class BadComparison(ValueError):
-    """Not what the condition takes; the text says what is."""
+    """The condition does not take this value.  The text says what it takes."""
 
 
 @frozen

@@ -24,7 +24,7 @@ from actors.rules.rule_entries import GAP_ENTRIES, is_matched, is_reader, wanted
 from actors.session import ENTRY_KEYS, SessionState, TimelineEntry
 
 MOST_EPISODES: Final = 10_000
-"""Of one room: people whose rule is pending or fires.  Those beyond are not looked at."""
+"""Episodes of one room: people for whom a rule is pending or fires.  Above it none begins."""
 
 
 class Phase(Enum):
@@ -84,7 +84,7 @@ class _Watched:
 
 @final
 class Episodes:
-    """Of one session and all rules that watch its room."""
+    """The episodes of one session, for all rules that watch its room."""
 
     def __init__(
         self, rules: Sequence[Rule], state: SessionState, now: float, *, pending: bool = False

@@ -18,7 +18,7 @@ WINDOW: Final = 60
 
 @frozen
 class RoomHistory:
-    """Of one session, as of its newest entry."""
+    """What rules need to know of a session's past, up to its newest entry."""
 
     alone_since: float | None = None
     """Unix seconds since when exactly one person is there; None where it is another number."""

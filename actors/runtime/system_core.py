@@ -56,7 +56,7 @@ class SystemCore:
         self.prepare = prepare
         self.reports = Reports(on_signal)
         self.deadlines = Deadlines()
-        """Of all questions under way."""
+        """Deadlines of all questions under way."""
         self.registry: dict[str, RegistryEntry] = {}
         """By path: every actor and supervisor that has not ended."""
 

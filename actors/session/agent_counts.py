@@ -32,7 +32,7 @@ from actors.session.intervals import stretch
 from actors.session.timeline_entry import EntryList
 
 _LARGEST_OF: Final = 1_000_000_000_000.0
-"""Of an amount of usage."""
+"""The largest amount of usage that is believed."""
 
 
 def note_user(run: AgentRun, event: AgentUserReported) -> AgentRun:

@@ -57,9 +57,9 @@ class AgentTurn:
     delay: float | None = None
     """End to end: from the end of the user's speech to the begin of the agent's."""
     first_token: float | None = None
-    """Of the language model."""
+    """Seconds until the first token of the language model."""
     first_byte: float | None = None
-    """Of the voice."""
+    """Seconds until the first byte of the voice."""
     transcription_delay: float | None = None
     end_of_turn_delay: float | None = None
     interrupted: bool = False

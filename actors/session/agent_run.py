@@ -145,7 +145,7 @@ class AgentRun:
     user_stopped_at: float | None = None
     """When the user's speech ended that was not answered yet; by the agent's clock."""
     computed_delay: float | None = None
-    """Of the answer that goes on: used where its turn has no delay of its own."""
+    """Delay of the answer that goes on.  It is used where the turn reports no delay."""
 
     turns: int = 0
     """Of the agent and its user."""
@@ -178,7 +178,7 @@ class AgentRun:
     soundless_since: float | None = None
     """Since when the agent speaks by its own word and nobody hears it."""
     error_since: float | None = None
-    """Of an error after which it said nothing yet."""
+    """Time of an error after which the agent has not spoken yet."""
     unanswered_since: float | None = None
     """Since when its user waits for an answer."""
 

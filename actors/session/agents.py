@@ -340,7 +340,7 @@ HANDLERS: Final[Mapping[Any, Callable[[SessionState, Any, EntryList], SessionSta
     **dict.fromkeys(get_args(AgentMessage), on_message),
     AgentDispatchListed: on_dispatch,
 }
-"""Of the events of a room."""
+"""Handlers of the events of a room, by class."""
 
 
 def _without_unseen(state: SessionState, key: str) -> SessionState:

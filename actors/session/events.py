@@ -319,7 +319,7 @@ class MessagesDropped:
     """Of metadata, attributes, names, mutes, quality and speakers: each was overtaken by a newer
     one of the same, which has an event."""
     bytes: int = 0
-    """Of the messages, where their length is known."""
+    """Bytes of the messages whose length is known."""
     attachments: int = 0
 
 

@@ -55,7 +55,7 @@ def poor_microphones(state: SessionState) -> frozenset[str]:
 
 
 def stats_until_the_end(state: SessionState) -> Iterator[TrackStats]:
-    """Of the tracks that were open when the session ended."""
+    """Statistics of the tracks that were open when the session ended."""
     if state.track_stats is None or state.ended_at is None:
         return
     last_seen = state.ended_at if state.gap_since is None else state.gap_since

@@ -36,7 +36,7 @@ class PlannedAct:
     done: bool = True
     """With a result: whether it succeeded."""
     permissions: Permissions | None = None
-    """Of a person who is put on hold: what they had before, and get back at the release."""
+    """Permissions of a person before the hold.  The release gives them back."""
 
 
 @frozen
@@ -60,7 +60,7 @@ class RuleFired:
     alert: bool = False
     """It is an alert: the timeline has it, and its end."""
     text: str = ""
-    """Of the alert."""
+    """Text of the alert."""
     lasting: bool = True
     """False if there is no episode: the rule is of an event, which is over at once."""
 

@@ -48,7 +48,7 @@ class Episode:
     """Unix seconds since when it is in this phase."""
     alert: bool = False
     text: str = ""
-    """Of the alert."""
+    """Text of the alert."""
 
 
 @frozen

@@ -34,7 +34,9 @@ Fate: TypeAlias = Handled | LeftOut
 
 _OURS: Final = LeftOut("About tracks of ours: an agent that watches publishes none.")
 _STATE: Final = LeftOut("`reconnecting`, `reconnected` and `disconnected` have the same content.")
-_SPEECH: Final = LeftOut("The text of speech is not watched, only who speaks.")
+_SPEECH: Final = LeftOut(
+    "An older form of transcripts: these come as text streams (bridge.livekit.rooms.agent_streams)."
+)
 _ENCRYPTED: Final = LeftOut(
     "Follows from the encryption of the participant's tracks, which is in each publication."
 )
@@ -121,7 +123,9 @@ NATIVE: Final[Mapping[str, Fate]] = {
     "stream_header_received": _PART,
     "stream_chunk_received": _PART,
     "stream_trailer_received": _PART,
-    "data_channel_low_threshold_changed": LeftOut("About what we send: nothing."),
+    "data_channel_low_threshold_changed": LeftOut(
+        "About the queue of data that we send; no sender waits for it."
+    ),
     "byte_stream_opened": Handled("AttachmentReceived or DataReceived"),
     "text_stream_opened": Handled("DataReceived"),
     "room_updated": _TO_THE_ROOM,
