@@ -21,7 +21,7 @@ from bridge.http import upload_endpoint
 from bridge.http.api.openapi import HEALTH, PATHS, schemas
 from bridge.log.wording import line_of
 from bridge.outlets import sqlite_outbox
-from bridge.store import ban_file, directory_lock, schema, text_file
+from bridge.store import ban_file, directory_lock, local_journal, schema, text_file
 from bridge.uploads import audio_files, span_files
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -146,8 +146,7 @@ def test_each_address_stands_on_the_page() -> None:
 
 
 def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
-    said = PAGE[PAGE.index("## Files") :].split("\n## ")[0]
-    assert [name for name in names(said) if "TIME" not in name] == [
+    assert [name for row in rows("file") for name in names(row[0])] == [
         schema.FILE,
         worker_id.FILE,
         directory_lock.NAME,
@@ -156,6 +155,7 @@ def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
         text_file.FILE,
         audio_files.FOLDER,
         span_files.FOLDER,
+        local_journal.FOLDER,
     ]
 
 
