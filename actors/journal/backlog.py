@@ -181,18 +181,13 @@ class Backlog:
         """True if the archive does not have this session as it is now."""
         return session in self._changed or session in self._taken
 
-    def has_stored(self, journal: RowSource, seq: int) -> bool:
-        """True if the archive has this session's records up to `seq`, or may have them.
-
-        False where they wait, or were dropped because another worker writes the session.
-        """
-        if journal.foreign:
-            return False
-        first, batch = self._queue.first_seq(journal.number), self.in_flight
+    def has_stored(self, session: int, seq: int) -> bool:
+        """True if none of this session's records up to `seq` wait.  It must not be foreign."""
+        first, batch = self._queue.first_seq(session), self.in_flight
         if first is not None and first <= seq:
             return False
         rows = () if batch is None else batch.rows
-        return not any(row.session == journal.number and row.seq <= seq for row in rows)
+        return not any(row.session == session and row.seq <= seq for row in rows)
 
     def add(self, journal: RowSource, record: Record, entries: tuple[TimelineEntry, ...]) -> int:
         """Add the newest record of `journal`.  Gives its bytes.  Never raises, never waits."""

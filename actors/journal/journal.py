@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import Protocol, final
+from typing import Final, Protocol, final, get_args
 
 from attrs import evolve
 
@@ -26,6 +26,7 @@ from actors.session import (
     SessionEnded,
     SessionState,
     TimelineEntry,
+    WebhookReport,
     fold,
     next_deadline,
 )
@@ -33,6 +34,8 @@ from actors.session.agent_problems import LONGEST_WAIT, agent_deadline
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.codec import decode_record
 from actors.session.recordings import LOST_AFTER, lost_deadline
+
+_WEBHOOKS: Final = get_args(WebhookReport)
 
 
 class JournalView(Protocol):
@@ -56,6 +59,11 @@ class JournalView(Protocol):
     @property
     def lost(self) -> int:
         """Rows that the archive will never have."""
+        ...
+
+    @property
+    def foreign(self) -> bool:
+        """Another worker writes the session: nothing of it is stored any more."""
         ...
 
     @property
@@ -174,11 +182,16 @@ class Journal:
         this session is in the archive.
 
         Where another worker watched the room at the same time as this one, it has recorded what
-        happened then.  So the records here are dropped, and a roster has to follow.
+        happened then.  So the records here are dropped, and a roster has to follow.  LiveKit's
+        webhooks stay: each is given to one worker only.
         """
         records = [decode_record(row.kind, row.body) for row in self._backlog.withdraw(self)]
         if stored.seen_until is not None and records and records[0].at <= stored.seen_until:
-            records = [evolve(one, at=seen_until) for one in records if type(one) is SessionBegan]
+            records = [
+                evolve(one, at=seen_until) if isinstance(one, SessionBegan) else one
+                for one in records
+                if isinstance(one, (SessionBegan, *_WEBHOOKS))
+            ]
         unpublished = tuple(self.unpublished)
         # What another worker wrote meanwhile is in `stored`: the session is ours again.
         self.foreign = False

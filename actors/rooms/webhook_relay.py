@@ -3,8 +3,9 @@
 LiveKit posts a webhook to each of its URLs once, and behind one URL may be any of the workers.  So
 each webhook goes through the database (`RoomLeases.offer_event`), whose key is the webhook's id:
 the same one from two workers is there once.  The owner of the room takes it from there, and its
-session folds it.  It is dropped after its fold was stored, so an owner that dies before leaves it
-to the next one.
+session folds it.  It is dropped after its fold was stored, so an owner that dies before, or whose
+records the database refuses, leaves it to the next one.  That one may fold a webhook which the
+owner before has stored too: the second fold changes nothing.
 
 The leader also takes the webhooks of rooms that nobody owns.  It waits with them: the room may get
 an owner, who takes them too.  If it has none, the webhook may be a late one about a session that
@@ -18,7 +19,7 @@ wait, bounded.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, TypeAlias, cast, final
 
 import msgspec
@@ -26,7 +27,10 @@ import trio
 from attrs import define, frozen
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.backlog import Backlog
+from actors.journal.journal import JournalView
 from actors.journal.room_leases import EVENT_SECONDS, OfferedEvent, RoomLeases
+from actors.rooms.room_table_view import RoomTableView
 from actors.runtime import sleep
 from actors.session import WebhookReport
 from actors.session.codec import Unreadable, decode_record, encode_record
@@ -73,8 +77,37 @@ class RelayPorts:
     adopt: Callable[[str, str], Awaitable[bool]]
     """Go on with the stored session of a room, name and SID, that nobody owns.  False: there is
     none.  Raises `ArchiveTrouble`."""
-    flush: Callable[[], Awaitable[object]]
-    """Wait until everything that was recorded by now is stored."""
+    flush: Callable[[Collection[str]], Awaitable[Mapping[str, bool]]]
+    """See `flush_sessions`: for sessions of these room SIDs."""
+
+
+async def flush_sessions(
+    table: RoomTableView,
+    backlog: Backlog,
+    flush: Callable[[], Awaitable[object]],
+    room_sids: Collection[str],
+) -> Mapping[str, bool]:
+    """Wait until what these sessions recorded by now is stored, where it may be stored.
+
+    `flush` waits until the backlog is written, without sessions that the database refused.  The
+    answer by room SID: True where all is stored, False where this worker never will store it.  A
+    session that still waits for its lease is left out.
+    """
+    journals = {sid: _find(table, sid) for sid in room_sids}
+    before = {sid: (one, one.number, one.seq) for sid, one in journals.items() if one is not None}
+    await flush()
+    ends = dict.fromkeys(journals.keys() - before.keys(), False)
+    for sid, (journal, number, seq) in before.items():
+        if journal.foreign:
+            ends[sid] = False
+        elif journal.number == number and backlog.has_stored(number, seq):
+            ends[sid] = True
+    return ends
+
+
+def _find(table: RoomTableView, room_sid: str) -> JournalView | None:
+    record = table.find_room(room_sid)
+    return table.find_idle(room_sid) if record is None else record.journal
 
 
 @define
@@ -97,8 +130,8 @@ class WebhookRelay:
         self._ports = ports
         self._offers: deque[OfferedEvent] = deque(maxlen=MOST_WAITING)
         self._waiting: dict[str, _Waiting] = {}
-        self._folded: dict[str, float] = {}
-        """By id: seconds of trio at which it was handed to its session."""
+        self._folded: dict[str, tuple[str, float]] = {}
+        """By id: its room SID, and seconds of trio at which it was handed to its session."""
         self._wanted = trio.Event()
 
     def offer(self, event_id: str, room: str, room_sid: str, report: WebhookReport) -> None:
@@ -146,7 +179,7 @@ class WebhookRelay:
             event = one.event
             if self._ports.knows(event.room_sid):
                 del self._waiting[key]
-                self._folded[key] = now
+                self._folded[key] = event.room_sid, now
                 try:
                     report = report_of(event.body)
                 except Unreadable:
@@ -179,9 +212,13 @@ class WebhookRelay:
                 one.is_settled = True
 
     async def _drop_stored(self, now: float) -> None:
-        ids = [key for key, at in self._folded.items() if now - at >= STORED_AFTER]
-        if ids:
-            await self._ports.flush()
-            await self._leases.drop_events(ids)
-            for key in ids:
+        due = {key: sid for key, (sid, at) in self._folded.items() if now - at >= STORED_AFTER}
+        if not due:
+            return
+        ends = await self._ports.flush(set(due.values()))
+        if stored := [key for key, sid in due.items() if ends.get(sid)]:
+            await self._leases.drop_events(stored)
+        for key, sid in due.items():
+            # What is not stored goes to the room's next owner, who may be this worker again.
+            if sid in ends:
                 del self._folded[key]

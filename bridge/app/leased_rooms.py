@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from actors.journal.room_leases import RoomLeases, WorkerStatus
 from actors.rooms.lease_keeper import LeaseKeeper
-from actors.rooms.webhook_relay import RelayPorts, WebhookRelay
+from actors.rooms.webhook_relay import RelayPorts, WebhookRelay, flush_sessions
 from bridge import __version__
 from bridge.config.settings import Settings
 from bridge.livekit.watching.leased_watching import LeasedWatching
@@ -79,7 +80,7 @@ def _webhook_relay(
         is_leader=lambda: watching.is_leader,
         is_watched=lambda room: watches(settings.watch, room),
         adopt=adopt,
-        flush=rooms.flush,
+        flush=partial(flush_sessions, rooms.table, rooms.backlog, rooms.flush),
     )
     return WebhookRelay(leases, ports)
 

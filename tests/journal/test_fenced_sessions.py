@@ -8,6 +8,8 @@ from actors.journal.archive import Batch, Fenced, PruneStep, RecoveredSessions, 
 from actors.journal.journal import Journal
 from actors.journal.store_actor import Flush, StoreActor
 from actors.runtime import ChildSpec, open_system
+from actors.session import DataReceived, WebhookRoomStarted
+from actors.session.codec import decode_record
 from tests.store.stored_history import History
 
 
@@ -81,6 +83,21 @@ def test_a_session_that_was_given_away_comes_back_and_is_taken_again() -> None:
     back = Journal.resume(stored, history.backlog)
     history.talk(back)
     assert seqs(history.batch(), back.number) == list(range(stored.seq + 1, back.seq + 1))
+
+
+def test_webhooks_stay_where_another_worker_recorded_what_happened() -> None:
+    """They were given to this worker alone."""
+    theirs, history = History(), History()
+    of_other, journal = theirs.begin(), history.begin()
+    webhook = WebhookRoomStarted(history.now, history.now, history.now - 1.0, "metadata")
+    journal.record(webhook)
+    history.talk(journal)
+    number = of_other.number + 2
+    stored = StoredSession(number, of_other.seq, of_other.state, 0, seen_until=history.now)
+    journal.adopt(stored, history.now)
+    records = [decode_record(row.kind, row.body) for row in history.batch().rows]
+    assert webhook in records
+    assert not any(isinstance(one, DataReceived) for one in records)
 
 
 def test_a_session_whose_number_another_one_has_is_written_under_its_new_number() -> None:

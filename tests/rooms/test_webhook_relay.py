@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
@@ -13,11 +13,20 @@ from attrs import define, field
 
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.room_leases import RENEW_EVERY, WorkerStatus
-from actors.rooms.webhook_relay import PATIENCE, RelayPorts, WebhookRelay, event_body, report_of
+from actors.rooms.room_table import RoomTable
+from actors.rooms.webhook_relay import (
+    PATIENCE,
+    RelayPorts,
+    WebhookRelay,
+    event_body,
+    flush_sessions,
+    report_of,
+)
 from actors.session import WebhookReport, WebhookRoomFinished, WebhookRoomStarted
 from actors.session.codec import Unreadable
 from actors.simulation.simulated_database import T0, SimulatedDatabase
 from actors.simulation.simulated_leases import SimulatedLeases
+from tests.store.stored_history import History
 
 REPORT = WebhookRoomStarted(T0 + 0.25, T0, T0 - 1.0, "about the room")
 
@@ -32,6 +41,8 @@ class Worker:
     """SIDs of the sessions in memory."""
     stored: set[str] = field(factory=set[str])
     """Those that ended, and that it finds in the database."""
+    fenced: set[str] = field(factory=set[str])
+    """Those that wait for their lease."""
     took: list[tuple[str, WebhookReport]] = field(factory=list[tuple[str, WebhookReport]])
     is_leader: bool = False
     is_away: bool = False
@@ -49,7 +60,7 @@ class Worker:
                 is_leader=lambda: self.is_leader,
                 is_watched=lambda room: room != "elsewhere",
                 adopt=self._adopt,
-                flush=trio.lowlevel.checkpoint,
+                flush=self._flush,
             ),
         )
 
@@ -57,6 +68,10 @@ class Worker:
         await trio.lowlevel.checkpoint()
         self.known |= self.stored & {sid}
         return sid in self.known
+
+    async def _flush(self, sids: Collection[str]) -> dict[str, bool]:
+        await trio.lowlevel.checkpoint()
+        return {sid: sid in self.known for sid in sids if sid not in self.fenced}
 
     async def own(self, sid: str) -> None:
         assert await self.leases.acquire("a room", sid) is not None
@@ -121,6 +136,45 @@ async def test_an_owner_that_dies_before_it_stored_a_webhook_leaves_it_to_the_ne
     async with other.running():
         await trio.sleep(PATIENCE)
     assert other.took == [("RM_1", REPORT)]
+
+
+async def test_a_webhook_that_the_owner_could_not_store_goes_to_the_next_one(
+    database: SimulatedDatabase, autojump_clock: trio.testing.MockClock
+) -> None:
+    owner, other = Worker(database, "a"), Worker(database, "b")
+    await owner.own("RM_1")
+    owner.fenced.add("RM_1")
+    async with owner.running():
+        other.post("EV_1", "RM_1")
+        await other.relay.look()
+        await trio.sleep(PATIENCE)
+    assert owner.took == [("RM_1", REPORT)]
+    database.expire("a")
+    await other.own("RM_1")
+    async with other.running():
+        await trio.sleep(PATIENCE)
+    assert other.took == [("RM_1", REPORT)]
+
+
+async def test_what_a_session_recorded_is_stored_or_waits_or_never_will_be() -> None:
+    history, table = History(), RoomTable()
+    journal = history.begin("a room", "RM_1")
+    table.add_idle(journal)
+
+    async def flush() -> None:
+        await trio.lowlevel.checkpoint()
+        history.batch()
+
+    async def ends(*sids: str) -> dict[str, bool]:
+        return dict(await flush_sessions(table, history.backlog, flush, sids))
+
+    history.backlog.fence([journal.number])
+    assert await ends("RM_1", "RM_unknown") == {"RM_unknown": False}
+    history.backlog.unfence(journal.number)
+    assert await ends("RM_1") == {"RM_1": True}
+    history.talk(journal)
+    history.backlog.discard([journal])
+    assert await ends("RM_1") == {"RM_1": False}
 
 
 async def test_the_leader_folds_a_late_webhook_of_an_ended_session_and_begins_none(
