@@ -100,10 +100,9 @@ class Episodes:
         since = now if state.gap_since is None else state.gap_since
         self._blind_since: float | None = None if state.watching else since
         self._wanted = wanted_entries(one.rule for one in self._watched)
-        self._readers = {
-            name: tuple(one for one in self._watched if is_reader(one.rule, name))
-            for name in ENTRY_KEYS
-        }
+        self._readers: dict[str, tuple[_Watched, ...]] = {}
+        """The rules that read an entry, by its name.  A name is added when it comes first: most
+        sessions have few of all names."""
         self._due: float | None = None
         """The earliest time of a rule; None if it has to be looked for."""
 
@@ -165,7 +164,7 @@ class Episodes:
             return []
         changes = list[EpisodeChange]()
         is_due = was_blind or self.due <= now
-        for one in self._watched if is_due else self._readers.get(entry.event, ()):
+        for one in self._watched if is_due else self._readers_of(entry.event):
             rule = one.rule
             if rule.event is not None:
                 if is_matched(entry, rule.event):
@@ -190,6 +189,14 @@ class Episodes:
         ]
 
     # ------------------------------------------------------------ inside
+
+    def _readers_of(self, name: str) -> tuple[_Watched, ...]:
+        readers = self._readers.get(name)
+        if readers is None:
+            known = name in ENTRY_KEYS
+            readers = tuple(one for one in self._watched if known and is_reader(one.rule, name))
+            self._readers[name] = readers
+        return readers
 
     def _sees(self, state: SessionState, now: float) -> bool:
         """True if this program sees the room.  The gap before counts for nothing."""

@@ -107,7 +107,7 @@ class Supervisor(metaclass=NoPublicConstructor):
         self._budget = RestartBudget(spec.intensity)
         self._nursery: trio.Nursery | None = None
         self._end = trio.Event()
-        self._changed = trio.Event()
+        self._changed: trio.Event | None = None
         self._escalated: Exit | None = None
         self._stop_requested = False
 
@@ -368,9 +368,12 @@ class Supervisor(metaclass=NoPublicConstructor):
 
     def changed(self) -> None:
         """Wake all tasks that wait for a change of state.  Children call it too."""
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
+            if self._changed is None:
+                self._changed = trio.Event()
             await self._changed.wait()

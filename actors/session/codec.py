@@ -176,7 +176,10 @@ def encode_state(state: SessionState) -> bytes:
     absent = [name for name in _ABSENT if state.__dict__[name] is None]
     if not absent:
         return _encode((NAMES, state))
-    return _encode((NAMES, {k: v for k, v in state.__dict__.items() if k not in absent}))
+    fields = state.__dict__.copy()
+    for name in absent:
+        del fields[name]
+    return _encode((NAMES, fields))
 
 
 def decode_state(body: bytes) -> SessionState:

@@ -36,19 +36,20 @@ def with_joins(
 
 def recounted(state: SessionState, was: Participant, person: Participant) -> SessionState:
     """The state with the counts of people after `was` became `person`."""
-    first = state.first_person_at
-    if person.visits > was.visits:
+    first, visits, visits_before = state.first_person_at, person.visits, was.visits
+    if visits > visits_before:
         known = () if first is None else (first,)
         came = (join.joined_at for join in person.joins if person.is_visit(join))
         first = min((*known, *came), default=None)
     state = change(
         state,
         first_person_at=first,
-        joins=state.joins + person.visits - was.visits,
+        joins=state.joins + visits - visits_before,
         aborted_joins=state.aborted_joins + person.aborted_joins - was.aborted_joins,
     )
-    state = _counted(state, was.person, -int(was.counted), -int(was.takes_part))
-    return _counted(state, person.person, int(person.counted), int(person.takes_part))
+    # `counted` without another look at all joins: somebody with a visit is one of the people.
+    state = _counted(state, was.person, -int(visits_before > 0), -int(was.takes_part))
+    return _counted(state, person.person, int(visits > 0), int(person.takes_part))
 
 
 def _counted(state: SessionState, person: str, counted: int, here: int) -> SessionState:

@@ -72,7 +72,11 @@ def play(plan: Plan) -> Outcome:
     except Exception:  # noqa: BLE001 (any exception is a violation)
         world.violations.append(f"the run itself failed: {traceback.format_exc()}")
     trace = hashlib.sha256(repr(world.trace).encode()).hexdigest()
-    return Outcome(plan, tuple(world.violations), world.injected, world.checked, trace)
+    outcome = Outcome(plan, tuple(world.violations), world.injected, world.checked, trace)
+    # Its parts know it, so only the collector could free it whole.  Most of it is freed here, at
+    # once and for less.
+    vars(world).clear()
+    return outcome
 
 
 @final

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from attrs import frozen
+from attrs import evolve, frozen
 
 from actors.runtime import Actor, ChildSpec, Crashed, ReplyTo, receives, sleep, sleep_until
 from actors.simulation import (
@@ -38,6 +39,7 @@ from actors.testing import (
     TestProbe,
     open_sim,
     run,
+    schedule,
     shrink,
     sweep,
 )
@@ -161,6 +163,35 @@ def test_a_seed_gives_one_trace_in_every_process(hash_seed: int) -> None:
         check=True,
     ).stdout
     assert told == f"{simulate.play_lot(range(4)).trace}\n"
+
+
+def test_the_seeded_order_of_tasks_is_the_one_that_random_gives() -> None:
+    for size in (0, 1, 2, 3, 40):
+        order, same = list(range(size)), list(range(size))
+        mine, real = schedule._Shuffler(7), Random(7)
+        mine.shuffle(order)
+        real.shuffle(same)
+        assert (order, mine.getstate()) == (same, real.getstate())
+
+
+def test_a_run_leaves_trios_source_of_random_order_as_it_was() -> None:
+    before = schedule._run._r
+    assert run(trio.sleep, 1.0) is None
+    assert schedule._run._r is before
+
+
+def test_a_world_is_freed_without_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds = list[world.World]()
+    init = world.World.__init__
+
+    def noted(self: world.World, plan: Plan) -> None:
+        init(self, plan)
+        worlds.append(self)
+
+    monkeypatch.setattr(world.World, "__init__", noted)
+    outcome = play(evolve(draw(3), steps=()))
+    assert outcome.checked["agreement"]
+    assert [vars(one) for one in worlds] == [{}]
 
 
 # ---------------------------------------------------------------- plans
