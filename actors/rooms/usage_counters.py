@@ -59,9 +59,9 @@ class UsageCounters:
         self.versions: Counter[str] = Counter()
         """Runs whose agent gave its version, by the version."""
         self._models: set[str] = set()
-        self._live: dict[str, dict[str, _Counted]] = {}
-        """By session, and by the key of a run."""
-        self._ended: OrderedDict[str, dict[str, _Counted]] = OrderedDict()
+        self._live: dict[str, dict[int, _Counted]] = {}
+        """By session, and by the number of a run: its job may be known later."""
+        self._ended: OrderedDict[str, dict[int, _Counted]] = OrderedDict()
 
     def advance(self, state: SessionState, *, earlier: bool) -> None:
         """Add the usage of a session since it was added last.
@@ -78,13 +78,14 @@ class UsageCounters:
             session = self._live[sid] = {}
             if earlier:
                 session |= {
-                    key: _Counted(total_usage(run), bool(run.version))
-                    for key, run in agents.runs.items()
+                    run.number: _Counted(total_usage(run), bool(run.version))
+                    for run in agents.runs.values()
                 }
-        for key, run in agents.runs.items():
-            self._add(session.setdefault(key, _Counted()), run)
-        for key in session.keys() - agents.runs.keys():
-            del session[key]
+        for run in agents.runs.values():
+            self._add(session.setdefault(run.number, _Counted()), run)
+        if len(session) > len(agents.runs):
+            for number in session.keys() - {run.number for run in agents.runs.values()}:
+                del session[number]
 
     def end(self, room_sid: str) -> None:
         """A session has ended.  A report may still come."""

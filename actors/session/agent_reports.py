@@ -207,6 +207,9 @@ class AgentReport:
     """Lines of its log of level error, more than were reported before."""
     outcome: str = ""
     """The agent's own judgement, ``success`` or ``fail``; empty if it gives none."""
+    participant_sid: str = ""
+    """Of the agent in the room, where the upload says it or its turns do.  Only by it a run is
+    found whose identity does not name its job."""
 
 
 AgentMessage: TypeAlias = (

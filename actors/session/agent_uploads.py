@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.session.agent_counts import add_call, add_turn, with_final_usage
 from actors.session.agent_reports import AgentReport
 from actors.session.agent_run import JOB_PREFIX, AgentRun, RoomAgents
-from actors.session.agents import add_run, put_run
+from actors.session.agents import add_run, put_run, run_key
 from actors.session.changes import change
 from actors.session.participant import AGENT_NAME, Join, Participant
 from actors.session.participant_maps import text_size
@@ -17,6 +17,9 @@ def on_report(state: SessionState, event: AgentReport, entries: EntryList) -> Se
     """Merge an upload.  A run that was not watched is made of it."""
     agents = state.agents or RoomAgents()
     run = agents.runs.get(event.job_id)
+    if run is None and (run := run_of_participant(state, event.participant_sid)) is not None:
+        run = change(run, job_id=event.job_id)
+        state = _with_job(state, run)
     if run is None:
         began = event.at if event.started_at is None else min(event.started_at, event.at)
         ended = None if event.ended_at is None else min(event.ended_at, event.at)
@@ -41,6 +44,39 @@ def on_report(state: SessionState, event: AgentReport, entries: EntryList) -> Se
         outcome=event.outcome or run.outcome,
     )
     return put_run(state, run)
+
+
+def run_of_participant(state: SessionState, sid: str) -> AgentRun | None:
+    """The run, of those whose job is not known, in which the agent had this participant SID."""
+    if not sid:
+        return None
+    for run in runs_without_job(state):
+        join = join_of(state, run)
+        if join is not None and join.sid == sid:
+            return run
+    return None
+
+
+def runs_without_job(state: SessionState) -> list[AgentRun]:
+    """Runs of agents that chose an identity which does not name their job."""
+    return [] if state.agents is None else [r for r in state.agents.runs.values() if not r.job_id]
+
+
+def join_of(state: SessionState, run: AgentRun) -> Join | None:
+    """The join with which a run began; None where it is not known any more."""
+    person = state.present.get(run.identity) or state.past.get(run.identity)
+    joins = () if person is None else person.joins
+    return min(joins, key=lambda one: abs(one.joined_at - run.started_at), default=None)
+
+
+def _with_job(state: SessionState, run: AgentRun) -> SessionState:
+    """The state in which this run has got its job, by which it is known from now on."""
+    agents = state.agents
+    assert agents is not None
+    keys = {key: run_key(run) for key, one in agents.runs.items() if one.number == run.number}
+    runs = {keys.get(key, key): run if key in keys else one for key, one in agents.runs.items()}
+    current = {who: keys.get(key, key) for who, key in agents.current.items()}
+    return change(state, agents=change(agents, runs=runs, current=current))
 
 
 def _with_participant(state: SessionState, run: AgentRun) -> SessionState:

@@ -23,8 +23,9 @@ from attrs import define, evolve, field
 from actors.rooms.agent_texts import AgentTexts
 from actors.session import SessionState
 from actors.session.agent_reports import AgentCall, AgentReport, AgentTurn, ModelUsage
-from actors.session.agent_run import JOB_PREFIX, MAX_ITEMS, AgentRun
+from actors.session.agent_run import JOB_PREFIX, MAX_ITEMS, job_of
 from actors.session.participant import COUNTED_KINDS
+from bridge.uploads.run_matching import participant_sid_of, run_of_upload
 from bridge.uploads.session_words import (
     SPAN,
     calls_of,
@@ -122,6 +123,10 @@ class _Waiting:
         rest = len(self.run_facts.errors) + len(self.run_facts.usage)
         return self.item_bytes + _TURN_OR_CALL * (1 + rest)
 
+    def known_by(self) -> RunFacts:
+        """With the turns by whose ids a run of the room may be known."""
+        return evolve(self.run_facts, turns=tuple(self.item_turns.values()))
+
     def add(self, run_facts: RunFacts) -> None:
         """Turns and calls.  Those beyond a bound are left out."""
         for turn in run_facts.turns:
@@ -191,6 +196,7 @@ class RunDelivery:
                     log_errors=counts.log_errors,
                     outcome=counts.outcome,
                     redacted=run_facts.redacted or counts.redacted,
+                    participant_sid=run_facts.participant_sid or counts.participant_sid,
                 )
             self._deliver(run_facts if source is None else _without_items(run_facts))
             self._remember(run, "report")
@@ -261,13 +267,13 @@ class RunDelivery:
         state = self._sessions.find(run.room_sid)
         if state is None:
             return True
-        known = _run_of(state, run)
+        known = run_of_upload(state, waiting.known_by())
         return state.ended_at is not None or (known is not None and known.ended_at is not None)
 
     def _settled(self, run: RunKey, waiting: _Waiting) -> RunFacts:
         """The turns and calls of the best source."""
         state = self._sessions.find(run.room_sid)
-        known = None if state is None else _run_of(state, run)
+        known = None if state is None else run_of_upload(state, waiting.known_by())
         turns: Sequence[UploadedTurn] = list(waiting.item_turns.values())
         calls: Sequence[UploadedToolCall] = list(waiting.item_calls.values())
         if not turns and not calls and (known is None or not (known.turns or known.tool_calls)):
@@ -287,7 +293,9 @@ class RunDelivery:
             self.counts["unknown_room"] += 1
             return
         room = run_facts.room if state is None else state.room
-        known = None if state is None else _run_of(state, run)
+        known = None if state is None else run_of_upload(state, run_facts)
+        if state is not None and known is not None and not known.job_id:
+            run_facts = evolve(run_facts, participant_sid=participant_sid_of(state, known))
         turns, calls = turns_of(run_facts), calls_of(run_facts)
         if known is not None and known.turns:
             # The session knows only so many items again.
@@ -299,7 +307,9 @@ class RunDelivery:
         if self._texts is not None and not run_facts.redacted:
             agent = JOB_PREFIX + run.job_id if known is None else known.identity
             person = None if state is None else _user_of(state)
-            for text in texts_of(run_facts, room, agent, person):
+            # What the room brought of an agent with an identity of its own has no job.
+            job = run.job_id if known is None else job_of(known.identity)
+            for text in texts_of(run_facts, room, job, agent, person):
                 if self._texts.keeps(text.kind):
                     self._texts.add(text)
 
@@ -311,6 +321,7 @@ def _merged(before: RunFacts, run_facts: RunFacts) -> RunFacts:
         agent_name=run_facts.agent_name or before.agent_name,
         room=run_facts.room or before.room,
         sdk_version=run_facts.sdk_version or before.sdk_version,
+        participant_sid=before.participant_sid or run_facts.participant_sid,
         started_at=before.started_at if run_facts.started_at is None else run_facts.started_at,
         ended_at=before.ended_at if run_facts.ended_at is None else run_facts.ended_at,
         close_reason=run_facts.close_reason or before.close_reason,
@@ -359,12 +370,9 @@ def _parts(
             retries=run_facts.retries if last else 0,
             log_errors=run_facts.log_errors if last else 0,
             outcome=run_facts.outcome,
+            participant_sid=run_facts.participant_sid,
             errors=(sum(run_facts.error_counts.values()) or len(run_facts.errors)) if last else 0,
         )
-
-
-def _run_of(state: SessionState, run: RunKey) -> AgentRun | None:
-    return None if state.agents is None else state.agents.runs.get(run.job_id)
 
 
 def _user_of(state: SessionState) -> str | None:

@@ -22,6 +22,7 @@ class GatheredRun:
     agent_name: str = ""
     room: str = ""
     sdk_version: str = ""
+    participant_sid: str = ""
     started_at: float | None = None
     ended_at: float | None = None
     close_reason: str = ""
@@ -41,6 +42,7 @@ class GatheredRun:
             agent_name=self.agent_name,
             room=self.room,
             sdk_version=self.sdk_version,
+            participant_sid=self.participant_sid,
             started_at=self.started_at,
             ended_at=self.ended_at,
             close_reason=self.close_reason,

@@ -73,9 +73,10 @@ def models_of(run_facts: RunFacts) -> tuple[ModelUsage, ...]:
 
 
 def texts_of(
-    run_facts: RunFacts, room: str, agent: str, person: str | None
+    run_facts: RunFacts, room: str, job: str, agent: str, person: str | None
 ) -> Iterator[ConversationText]:
-    """The texts of turns and calls.  `person` is the user; None: their turns are left out."""
+    """The texts of turns and calls.  `job` is that of the texts of the room, `person` the user;
+    None: their turns are left out."""
     run = run_facts.run
     for turn in run_facts.turns:
         identity = person if turn.role == "user" else agent
@@ -86,7 +87,7 @@ def texts_of(
         # What a person wrote has no time of speech.
         wrote = speaker == "person" and turn.started_at is None
         yield ConversationText(
-            room, run.room_sid, run.job_id, turn.item_id, "chat" if wrote else "speech", speaker,
+            room, run.room_sid, job, turn.item_id, "chat" if wrote else "speech", speaker,
             identity, at,
             turn.text, ended_at=turn.stopped_at,
         )  # fmt: skip
@@ -94,12 +95,12 @@ def texts_of(
         item, at = call.item_id or call.call_id, call.started_at or call.ended_at or 0.0
         if call.arguments:
             yield ConversationText(
-                room, run.room_sid, run.job_id, item, "tool_arguments", "agent", agent, at,
+                room, run.room_sid, job, item, "tool_arguments", "agent", agent, at,
                 call.arguments, ended_at=call.ended_at, name=call.name,
             )  # fmt: skip
         if call.output:
             yield ConversationText(
-                room, run.room_sid, run.job_id, item, "tool_output", "agent", agent, at,
+                room, run.room_sid, job, item, "tool_output", "agent", agent, at,
                 call.output, ended_at=call.ended_at, name=call.name,
             )  # fmt: skip
 

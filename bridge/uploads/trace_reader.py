@@ -170,6 +170,9 @@ def _add_span(run: GatheredRun, span: Span, attributes: Attributes) -> None:
             run.ended_at = end
         case "job_entrypoint":
             run.started_at, run.ended_at = begin, end
+        case "room_connect" | "agent_turn" | "agent_speaking":
+            sid = text_of(attributes, "lk.participant_id", MOST_ID)
+            run.participant_sid = run.participant_sid or sid
         case _:
             pass
     if span.name in _REQUESTS and failed:

@@ -98,6 +98,8 @@ class RunFacts:
     room: str = ""
     """The room's name, where the upload has it."""
     sdk_version: str = ""
+    participant_sid: str = ""
+    """Of the agent in the room.  Only spans tell it."""
     started_at: float | None = None
     ended_at: float | None = None
     close_reason: str = ""

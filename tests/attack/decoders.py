@@ -210,7 +210,7 @@ def _deliver(upload: Upload) -> None:
     """Every run of an upload, as its session would get it."""
     for run_facts in UploadReader(texts=True)(upload):
         calls, turns = calls_of(run_facts), turns_of(run_facts)
-        list(texts_of(run_facts, "room", "agent", "person"))
+        list(texts_of(run_facts, "room", "", "agent", "person"))
         report = AgentReport(
             NOW, run_facts.run.job_id, run_facts.agent_name, run_facts.sdk_version,
             run_facts.started_at, run_facts.ended_at, run_facts.close_reason, tuple(turns[:50]),

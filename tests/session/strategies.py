@@ -246,6 +246,7 @@ agent_uploads: st.SearchStrategy[AgentReport] = st.builds(
     turns=st.lists(agent_turns, max_size=2).map(tuple),
     calls=st.lists(agent_calls, max_size=2).map(tuple),
     models=st.lists(model_usages, max_size=2).map(tuple),
+    participant_sid=st.one_of(st.just(""), sids),
 )
 room_events: st.SearchStrategy[RoomEvent] = st.one_of(
     agent_events,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import trio
@@ -40,6 +40,8 @@ from tests.uploads.agent_uploads import RUN, captured, captured_report
 
 READ = UploadReader(texts=True)
 AGENT = f"agent-{RUN.job_id}"
+AGENT_SID = "PA_4MhPuvtNaBXw"
+"""Of the agent of the captured conversation."""
 NOW = 1795998880.0
 """Ten seconds after the captured conversation."""
 
@@ -84,6 +86,26 @@ class Sessions:
         roster = Roster(RUN.room_sid, participants=(alice,))
         self._fold(RUN.room_sid, Watching(NOW - 50, roster))
         self._fold(RUN.room_sid, ParticipantJoined(NOW - 49, agent))
+
+    def watch_own(self, *identities: str, sids: Sequence[str] = (AGENT_SID,)) -> None:
+        """A watched room with a person and agents with identities of their own."""
+        self.begin()
+        alice = ParticipantInfo("alice", "PA_1", NOW - 50)
+        self._fold(RUN.room_sid, Watching(NOW - 50, Roster(RUN.room_sid, participants=(alice,))))
+        for identity, sid in zip(identities, sids, strict=True):
+            attributes = {"lk.agent_name": "stub-agent"}
+            info = ParticipantInfo(identity, sid, NOW - 49, kind="agent", attributes=attributes)
+            self._fold(RUN.room_sid, ParticipantJoined(NOW - 49, info))
+
+    def own_turn(self, item: str, identity: str, *, began: float = NOW - 40) -> None:
+        turn = AgentTurn(item, "agent", began, began + 1, delay=0.5)
+        self._fold(RUN.room_sid, AgentTurnReported(began + 1, identity, began + 1, turn))
+
+    def runs(self) -> list[tuple[str, str, int]]:
+        """Identity, job and turns of each run."""
+        agents = self.states[RUN.room_sid].agents
+        assert agents is not None
+        return [(one.identity, one.job_id, one.turns) for one in agents.runs.values()]
 
     def live_turn(self, item: str, *, began: float = NOW - 40) -> None:
         """The agent told of this turn in the room."""
@@ -299,6 +321,49 @@ async def test_spans_alone_make_no_session(autojump_clock: MockClock):
     await trio.sleep(AFTER_CLOSE)
     delivery.look()
     assert sessions.states == {}
+
+
+# ---------------------------------------------------------------- identities of their own
+
+
+async def test_the_spans_name_the_participant_of_an_agent_with_an_identity_of_its_own():
+    sessions = Sessions()
+    sessions.watch_own("twin", "helper", sids=("PA_9", AGENT_SID))
+    sessions.own_turn(ITEMS[0], "helper")
+    sessions.own_turn("item_of_the_twin", "twin")
+    upload(delivery_to(sessions), "traces", "report", "logs")
+    assert sessions.runs() == [("twin", "", 1), ("helper", RUN.job_id, 10)]
+    assert sorted(sessions.items()) == sorted([*ITEMS, "item_of_the_twin"])
+
+
+async def test_a_report_alone_is_known_by_an_item_that_its_run_has():
+    sessions, texts = Sessions(), Texts()
+    sessions.watch_own("twin", "helper", sids=("PA_9", "PA_8"))
+    sessions.own_turn(ITEMS[4], "helper")
+    upload(delivery_to(sessions, texts), "report", "report")
+    assert sessions.runs() == [("twin", "", 0), ("helper", RUN.job_id, 10)]
+    # They replace what the room brought of it, which names no job.
+    assert {one.job_id for one in texts.added} == {""}
+    assert {one.identity for one in texts.added} == {"alice", "helper"}
+    sessions.own_turn("item_after_the_report", "helper")
+    assert sessions.runs()[1] == ("helper", RUN.job_id, 11)
+
+
+async def test_a_report_without_common_items_is_known_by_name_and_time():
+    sessions = Sessions()
+    sessions.watch_own("helper", sids=("PA_8",))
+    upload(delivery_to(sessions), "report")
+    assert sessions.runs() == [("helper", RUN.job_id, 10)]
+
+
+@pytest.mark.parametrize("kinds", [("report",), ("traces", "report")])
+async def test_a_report_that_may_be_of_several_runs_or_of_another_participant_is_a_run_of_its_own(
+    kinds: tuple[str, ...],
+):
+    sessions = Sessions()
+    sessions.watch_own("twin", "helper", sids=("PA_9", "PA_8"))
+    upload(delivery_to(sessions), *kinds)
+    assert sessions.runs() == [("twin", "", 0), ("helper", "", 0), (AGENT, RUN.job_id, 10)]
 
 
 # ---------------------------------------------------------------- texts
