@@ -6,6 +6,10 @@ and the newest batches for the followers of the feed.  Its tables are those of a
 (`bridge.store.schema`), of which only `journal` and the names in `sessions` are used, so the feed
 over SQLite reads it as it is.
 
+A worker may get back a session that another one wrote in the meantime.  The rows of before are of
+no use then.  A *tombstone* says up to which batch: to rewrite the batches would take as long as the
+journal is, once for each session.
+
 All methods run in the thread of the writer.  They raise `ArchiveTrouble`.
 """
 
@@ -40,6 +44,9 @@ _NAME: Final = """
     VALUES (?, ?, ?, 0, 0, 0, (SELECT coalesce(max(place), 0) + 1 FROM sessions))
     ON CONFLICT (session) DO UPDATE SET room = excluded.room, room_sid = excluded.room_sid
     """
+_TOMBSTONES: Final = (
+    "CREATE TABLE IF NOT EXISTS tombstones (session INTEGER PRIMARY KEY, batch INTEGER NOT NULL)"
+)
 
 
 def journal_folder(data_dir: Path) -> Path:
@@ -64,10 +71,18 @@ class LocalJournal:
     def packs(self) -> list[bytes]:
         """The packs with rows that are in no checkpoint, and some others, in order."""
         sql = (
-            "SELECT lines FROM journal WHERE batch >= "
+            "SELECT batch, lines FROM journal WHERE batch >= "
             "(SELECT floor FROM journal ORDER BY batch DESC LIMIT 1) ORDER BY batch"
         )
-        return self._call(lambda db: [packed for (packed,) in db.execute(sql)])
+
+        def read(db: sqlite3.Connection) -> list[bytes]:
+            tombstones: dict[int, int] = dict(db.execute("SELECT session, batch FROM tombstones"))
+            return [
+                _without(packed, [one for one, until in tombstones.items() if batch <= until])
+                for batch, packed in db.execute(sql)
+            ]
+
+        return self._call(read)
 
     def add(
         self,
@@ -91,26 +106,16 @@ class LocalJournal:
         self._call(add)
 
     def forget(self, sessions: Collection[int]) -> None:
-        """Drop all rows of these sessions: another worker wrote them meanwhile."""
+        """Give the rows of these sessions no more: another worker wrote them meanwhile."""
 
         def forget(db: sqlite3.Connection) -> None:
             marks = ", ".join("?" * len(sessions))
-            known = db.execute(
-                f"SELECT 1 FROM sessions WHERE session IN ({marks}) LIMIT 1",  # noqa: S608
+            db.execute(
+                "INSERT OR REPLACE INTO tombstones "  # noqa: S608
+                "SELECT session, (SELECT coalesce(max(batch), 0) FROM journal) FROM sessions "
+                f"WHERE session IN ({marks})",
                 tuple(sessions),
-            ).fetchone()
-            if known is None:
-                return
-            with transaction(db):
-                for batch, packed in db.execute("SELECT batch, lines FROM journal").fetchall():
-                    with suppress(Unreadable):
-                        rows = unpack(packed)
-                        others = [row for row in rows if row.session not in sessions]
-                        if len(others) < len(rows):
-                            lines = pack_whole(list(map(encode_journal_row, others)))
-                            db.execute(
-                                "UPDATE journal SET lines = ? WHERE batch = ?", (lines, batch)
-                            )
+            )
 
         if sessions:
             self._call(forget)
@@ -129,6 +134,7 @@ class LocalJournal:
             "ORDER BY batch DESC LIMIT 1)) > ?",
             (REPLAY,),
         )
+        db.execute("DELETE FROM tombstones WHERE batch < (SELECT min(batch) FROM journal)")
         db.execute("DELETE FROM sessions WHERE place < (SELECT max(place) - 10000 FROM sessions)")
 
     def _call(self, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -136,6 +142,7 @@ class LocalJournal:
             if self._db is None:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._db = open_for_writing(self.path, again=True)
+                self._db.execute(_TOMBSTONES)
             return function(self._db)
         except OSError as error:
             self.close()
@@ -150,3 +157,15 @@ class LocalJournal:
                 target = quarantine(self.path)
                 log.error("store_set_aside", path=str(self.path), kept_as=str(target), error=error)
         return trouble_of(self.path, error)
+
+
+def _without(packed: bytes, sessions: Collection[int]) -> bytes:
+    """The pack without the rows of these sessions."""
+    if not sessions:
+        return packed
+    try:
+        rows = unpack(packed)
+    except Unreadable:
+        return packed
+    others = [row for row in rows if row.session not in sessions]
+    return pack_whole(list(map(encode_journal_row, others))) if len(others) < len(rows) else packed

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+import sqlite3
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
 import psycopg
@@ -19,6 +20,7 @@ from bridge.postgres.postgres_archive import PostgresArchive, open_database_stor
 from bridge.postgres.postgres_leases import PostgresLeases
 from bridge.postgres.postgres_reader import open_database_reader
 from bridge.postgres.postgres_statements import NOT_STORED
+from bridge.store.journal_rows import encode_journal_row, pack, rows_by_session
 from bridge.store.local_journal import LocalJournal, journal_folder
 from bridge.store.sqlite_feed import SqliteFeed
 from tests.store.stored_history import History
@@ -159,6 +161,39 @@ async def test_a_machine_that_is_lost_costs_what_came_after_the_checkpoint_and_a
         assert lease.stored.seq == resumed.seq
     async with machine.run() as archive:
         assert [one.seq for one in (await archive.load()).sessions] == [resumed.seq]
+
+
+def test_sessions_that_come_back_rewrite_no_batch(tmp_path: Path) -> None:
+    """With many rooms of a dead worker the whole journal was written once for each."""
+    history, journal = History(), LocalJournal(tmp_path)
+    back, other = history.begin("a", "RM_a"), history.begin("b", "RM_b")
+
+    def add(number: int) -> None:
+        history.talk(back)
+        history.talk(other)
+        ((_, packed),) = pack([encode_journal_row(row) for row in history.batch().rows])
+        names = [(one.number, one.state.room, one.state.room_sid) for one in (back, other)]
+        journal.add([(number, 1, history.now, packed)], names)
+
+    def seqs(session: Journal) -> list[int]:
+        rows = rows_by_session(journal.packs()).get(session.number, [])
+        return [row.seq for row in rows]
+
+    add(1)
+    add(2)
+    whole, before = seqs(other), back.seq
+    with closing(sqlite3.connect(journal.path)) as db:
+        stored = db.execute("SELECT * FROM journal").fetchall()
+        journal.forget([back.number, 12345])
+        assert db.execute("SELECT * FROM journal").fetchall() == stored
+        assert db.execute("SELECT count(*) FROM tombstones").fetchone() == (1,)
+    assert (seqs(back), seqs(other)) == ([], whole)
+    journal.close()
+    journal = LocalJournal(tmp_path)
+    add(3)
+    assert seqs(back) == list(range(before + 1, back.seq + 1))
+    assert seqs(other) == list(range(other.seq + 1))
+    journal.close()
 
 
 async def test_a_worker_without_its_disk_of_before_knows_less_of_the_past(
