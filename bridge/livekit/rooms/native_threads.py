@@ -2,9 +2,10 @@
 
 **Timers.**  The native library wakes up for timers about 19 times a second and room, also when
 nothing happens.  Linux can group the timers of a thread (*timer slack*): with 40 ms, 50 idle
-rooms wake `worker_thread` 75 times a second and not 940, and cost half the CPU.  Packets are no
+rooms wake `worker_thread` 75 times a second and not 940, and cost half the CPU.  With 60 ms they
+cost a tenth less again, and what is measured of tracks is as right as before.  Packets are no
 timers: they wake a thread at once.  LiveKit retransmits after 1 s and acknowledges within 0.2 s,
-so 40 ms do no harm.
+so 60 ms do no harm.
 
 **The audio thread.**  WebRTC pulls sound from every subscribed track 100 times a second.  With
 root's rights that thread makes itself real-time: it interrupts every other thread and ignores
@@ -26,7 +27,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-TIMER_SLACK: Final = 40_000_000
+TIMER_SLACK: Final = 60_000_000
 """Nanoseconds by which a timer of a native thread may be late."""
 _PR_SET_TIMERSLACK: Final = 29
 _PR_GET_TIMERSLACK: Final = 30
