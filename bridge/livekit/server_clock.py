@@ -41,11 +41,12 @@ followed (`DOUBTS` pings), times are early by its length.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 from typing import Final, final
 
@@ -67,6 +68,8 @@ LAST_TIME: Final = 253_402_300_800.0
 """Unix seconds of the year 10000.  A time beyond it, or before 1970, is invalid."""
 _DATE_BYTES: Final = 64
 """Of a `Date` header.  A valid one has 29 (RFC 9110, 5.6.7)."""
+_DAY: Final = len("Sun, 06 Nov 1994 ")
+_CLOCK: Final = re.compile(rb"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9] GMT")
 WORTH_A_WARNING: Final = 1.0
 """Seconds of offset of this machine's clock above which it is logged, and `check` fails.
 
@@ -254,7 +257,22 @@ def date_of(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
     for name, value in headers:
         if name.lower() == b"date" and len(value) <= _DATE_BYTES:
             try:
+                day, clock = value[:_DAY], value[_DAY:]
+                if _CLOCK.fullmatch(clock):
+                    return _midnight(day) + _seconds(clock)
                 return parsedate_to_datetime(value.decode("ascii")).timestamp()
             except Exception:  # noqa: BLE001  OverflowError, IndexError …: all mean "no date"
                 return None
     return None
+
+
+@lru_cache(maxsize=4)
+def _midnight(day: bytes) -> float:
+    """Unix seconds of the begin of a day.  Nearly all answers are of the same one, and to parse a
+    date as a whole takes 20 times as long."""
+    return parsedate_to_datetime(f"{day.decode('ascii')}00:00:00 GMT").timestamp()
+
+
+def _seconds(clock: bytes) -> int:
+    """Seconds since midnight."""
+    return int(clock[:2]) * 3600 + int(clock[3:5]) * 60 + int(clock[6:8])

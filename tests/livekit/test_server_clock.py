@@ -199,6 +199,8 @@ def test_a_date_that_is_none_tells_nothing(value: bytes) -> None:
     clock.observe_date((), 0.0)
     assert not clock.known
     assert date_of(((b"DATE", formatdate(BEGAN, usegmt=True).encode()),)) == BEGAN
+    for seconds in (0, 1, 59, 3_600, 86_399, 86_400, 951_782_400, 1_795_996_799):
+        assert date_of(((b"Date", formatdate(seconds, usegmt=True).encode()),)) == seconds
 
 
 def test_the_steady_clock_only_goes_on() -> None:
