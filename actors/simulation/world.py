@@ -73,8 +73,7 @@ def play(plan: Plan) -> Outcome:
         world.violations.append(f"the run itself failed: {traceback.format_exc()}")
     trace = hashlib.sha256(repr(world.trace).encode()).hexdigest()
     outcome = Outcome(plan, tuple(world.violations), world.injected, world.checked, trace)
-    # Its parts know it, so only the collector could free it whole.  Most of it is freed here, at
-    # once and for less.
+    # Its parts refer to it, so without this only the collector would free it, later and for more.
     vars(world).clear()
     return outcome
 

@@ -55,12 +55,15 @@ def write_backup(data_dir: Path, target: Path, progress: Progress) -> BackupCont
 
     The file appears whole or not at all.  It replaces only an earlier backup.
 
-    Raises `NoStore`, `StoreRefused` (the target is another file, or the store is not ours), and
+    Raises `NoStore`, `StoreRefused` (the target is another file or in no directory, or the store
+    is not ours), and
     `ArchiveTrouble` (the disk).
     """
     source = data_dir / schema.FILE
     if not _is_file(source) or not source.stat().st_size:
         raise NoStore(f"no sessions are kept in {data_dir}")
+    if not target.parent.is_dir():
+        raise StoreRefused(f"{target}: there is no directory {target.parent}; make it first")
     if os.path.lexists(target):
         _require_backup(target)
     part = target.with_name(f"{target.name}.part-{os.getpid()}")

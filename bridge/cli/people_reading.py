@@ -16,10 +16,10 @@ from actors.journal.attendance import (
     read_visits,
     totals_of,
 )
-from actors.journal.session_filters import Filters, WrongFilter, read_filters, read_value
+from actors.journal.session_filters import WrongFilter, read_value
 from actors.journal.session_reader import BadCursor
 from bridge.cli.command import Flags
-from bridge.cli.reading import CURSOR, LIMIT
+from bridge.cli.reading import CURSOR, LIMIT, filters_of
 from bridge.cli.reading_tables import (
     TableColumns,
     clock_text,
@@ -42,16 +42,9 @@ AT_ONCE: Final = 100
 Read = Callable[[int, str | None], AttendancePage]
 
 
-def _filters(flags: Flags) -> Filters:
-    try:
-        return read_filters(flags)
-    except WrongFilter as error:
-        raise SettingsError(f"--{error}") from None
-
-
 def attendance(flags: Flags) -> None:
     """Print who was in which session.  Raises `StoreUnavailable` and `SettingsError`."""
-    filters = _filters(flags)
+    filters = filters_of(flags)
     with open_store_of(flags) as reader:
         rows = _Rows(flags, lambda size, cursor: read_attendance(reader, size, cursor, filters))
         _print(flags, "attendance", rows, PEOPLE)
@@ -63,7 +56,7 @@ def person(flags: Flags) -> None:
     name = str(flags.get("identity") or "")
     if not name:
         raise SettingsError("person needs an identity or a person key: room-actors person IDENTITY")
-    filters = _filters(flags)
+    filters = filters_of(flags)
     with open_store_of(flags) as reader:
         rows = _Rows(flags, lambda size, cursor: read_visits(reader, name, size, cursor, filters))
         if "csv" in flags:
@@ -78,7 +71,7 @@ def days(flags: Flags) -> None:
     from bridge.http.api.days import day_view, days_between
 
     patterns: list[str | None] = list(_patterns(flags)) or [None]
-    chosen = [_filters({**_without_room(flags), **_room(one)}) for one in patterns]
+    chosen = [filters_of({**_without_room(flags), **_room(one)}) for one in patterns]
     rows = list[tuple[str | None, DayView]]()
     with open_store_of(flags) as reader:
         for filters in chosen:

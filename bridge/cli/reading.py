@@ -63,13 +63,29 @@ _AROUND: Final = 5
 """Lines of a terminal that are not rooms."""
 
 
+def filters_of(flags: Flags) -> Filters:
+    """The filters that the flags name.  Raises `SettingsError`."""
+    try:
+        filters = read_filters(flags)
+    except WrongFilter as error:
+        raise SettingsError(f"--{error}") from None
+    require_time_order(filters.since, filters.until)
+    return filters
+
+
+def require_time_order(since: float | None, until: float | None) -> None:
+    """Raise `SettingsError` where no time can be in both."""
+    if since is not None and until is not None and until < since:
+        raise SettingsError("--until is before --since, so nothing can match: exchange them")
+
+
 def sessions(flags: Flags) -> None:
     """Print the stored sessions that match the filters: all of them, or `--limit` of them.
 
     Raises `StoreUnavailable` and `SettingsError`; so do the others.
     """
+    filters = filters_of(flags)
     try:
-        filters = read_filters(flags)
         limit = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
         cursor = read_value(CURSOR, str(flags["cursor"])) if "cursor" in flags else None
     except WrongFilter as error:
@@ -142,8 +158,8 @@ def _print_all(listed: _Listed) -> None:
 def rooms(flags: Flags) -> None:
     """Print the live sessions that match the filters; with `--watch` again and again, until
     Ctrl-C."""
+    filters = filters_of(flags)
     try:
-        filters = read_filters(flags)
         limit = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
     except WrongFilter as error:
         raise SettingsError(f"--{error}") from None
@@ -264,10 +280,10 @@ def _copy(spool: TextIO) -> None:
 
 def _not_stored(reader: SessionReader, name: str | None) -> str:
     """The error where the requested session does not exist."""
-    if name is None:
-        return "no session is kept yet"
     newest, count = reader.sessions(NAMED).sessions, ""
+    if name is None or not newest:
+        return "no session is kept yet"
     names = ", ".join(f"{harmless(row.room)} ({row.id})" for row in newest)
     with suppress(NotImplementedError):  # The API does not count.
         count = f"there are {reader.count()}, "
-    return f"no session or room '{harmless(name)}' is kept; {count}the newest: {names or 'none'}"
+    return f"no session or room '{harmless(name)}' is kept; {count}the newest: {names}"

@@ -24,7 +24,7 @@ from actors.journal.session_reader import BadCursor
 from actors.journal.text_filters import TEXT_FILTERS
 from bridge.app.session_source import open_conversations
 from bridge.cli.command import Flags
-from bridge.cli.reading import CURSOR, LIMIT
+from bridge.cli.reading import CURSOR, LIMIT, require_time_order
 from bridge.cli.reading_tables import clock_text, time_text
 from bridge.cli.store_access import StoreUnavailable, api_of, open_store_of
 from bridge.config.settings import SettingsError
@@ -56,6 +56,7 @@ def transcripts(flags: Flags) -> None:
         cursor = read_value(CURSOR, str(flags["cursor"])) if "cursor" in flags else None
     except WrongFilter as error:
         raise SettingsError(f"--{error}") from None
+    require_time_order(filters.since, filters.until)
     if "session" in flags:
         if filters != ALL_TEXTS or cursor is not None:
             raise SettingsError("SESSION and a filter: give one of them; --search goes over all")

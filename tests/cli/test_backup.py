@@ -188,6 +188,8 @@ async def test_what_is_there_is_never_overwritten(
     def look() -> None:
         said = error_of(capsys, "backup", note, "--data-dir", data)
         assert said == f"room-actors: {note} is no backup of this program"
+        said = error_of(capsys, "backup", tmp_path / "no" / "x.db", "--data-dir", data)
+        assert said.endswith(f"x.db: there is no directory {tmp_path / 'no'}; make it first")
         assert note.read_text() == "mine"
         output_of(capsys, "backup", file, "--data-dir", other)
         output_of(capsys, "backup", file, "--data-dir", data)  # in place of an earlier one

@@ -197,6 +197,9 @@ def test_the_filters_are_those_of_the_api(data_dir: Path, room_actors: RunComman
         "room-actors: --since: give a time such as 2026-01-31T12:00:00Z, "
         "or a date such as 2026-01-31\n"
     )
+    wrong = room_actors("days", "--since", "2026-02-01", "--until", "2026-01-31")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "--until is before --since" in wrong.stderr
 
 
 def test_rooms_are_those_that_are_live_and_a_dead_worker_is_told_of(
