@@ -90,6 +90,10 @@ class Position:
         """The place of one writer; before its first entry where it has none here."""
         return self.places.get(writer, (0, 0))
 
+    def of_writers_in(self, other: Position) -> Position:
+        """The places of the writers that have a place in `other` too."""
+        return Position({one: place for one, place in self.places.items() if one in other.places})
+
     def __le__(self, other: Position) -> bool:
         return all(place <= other.place(writer) for writer, place in self.places.items())
 

@@ -104,7 +104,7 @@ def begin_epoch(db: Database, run: PostgresRun) -> ArchiveLost | None:
 
 
 def _be_born(db: Database, run: PostgresRun) -> None:
-    is_first = not run.epoch
+    is_first, before = not run.epoch, run.worker
     born = db.execute(
         _BIRTH,
         {
@@ -117,6 +117,9 @@ def _be_born(db: Database, run: PostgresRun) -> None:
     ).fetchone()
     assert born is not None
     run.worker, run.epoch, alive_at = born
+    if before not in (0, run.worker):
+        # Its row was deleted after a long time: this is the journal of another worker.
+        run.batch, run.fenced_at, run.has_noted_place = 0, None, False
     if is_first:
         run.alive_before = alive_at
     _own_again(db, run)

@@ -1,6 +1,7 @@
 """The feed over a database of several workers (port: `actors.journal.feed`).
 
-A position has a place for each worker, under the number of its row in `workers`.  A follower wakes
+A position has a place for each worker, under the number of its row in `workers`; not for those that
+are over for long.  A follower wakes
 after each batch of this program's own worker, if there is one, and looks for the batches of others
 every `LOOK_EVERY` seconds.  Entries of several workers are merged by the numbers of their batches,
 which are microseconds of the workers' clocks.
@@ -16,6 +17,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar, final
 
 import trio
+from attrs import frozen
 
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.feed import FeedEntry, FeedPage, Place, Position
@@ -23,6 +25,7 @@ from actors.journal.session_reader import NoStore, StoreRefused
 from actors.session.codec import Unreadable
 from bridge.postgres.postgres_connection import PostgresConnection
 from bridge.postgres.postgres_reader import open_database_for_reading
+from bridge.postgres.postgres_statements import RETIRED_AFTER
 from bridge.store.journal_rows import unpack
 from bridge.store.replay import entries_of
 
@@ -77,7 +80,9 @@ class PostgresFeed:
 
         def newest(db: PostgresConnection) -> Position:
             workers = _workers(db)
-            return Position({str(worker): (batch + 1, 0) for worker, _, batch in workers})
+            return Position(
+                {str(one.worker): (one.newest + 1, 0) for one in workers if not one.is_retired}
+            )
 
         return await self._read(newest)
 
@@ -102,23 +107,41 @@ class PostgresFeed:
             raise ArchiveTrouble(str(error)) from None
 
 
-def _workers(db: PostgresConnection) -> list[Any]:
-    """Of each worker: its number, its newest batch that was dropped, its newest batch."""
-    return db.execute(
-        "SELECT worker, dropped, coalesce((SELECT max(batch) FROM journal "
-        "WHERE journal.worker = workers.worker), 0) FROM workers ORDER BY worker"
-    ).fetchall()
+@frozen
+class _Worker:
+    worker: int
+    """Its number."""
+    dropped: int
+    """Its newest batch that was dropped."""
+    newest: int
+    """Its newest batch."""
+    is_retired: bool
+    """It is over for long, and has no batch any more.  A position needs no place for it."""
+
+
+def _workers(db: PostgresConnection) -> list[_Worker]:
+    rows = db.execute(
+        "SELECT worker, dropped, greatest(0, dropped, newest), newest IS NULL AND "
+        "expires <= now() - make_interval(secs => ?) FROM (SELECT worker, dropped, expires, "
+        "(SELECT max(batch) FROM journal WHERE journal.worker = workers.worker) AS newest "
+        "FROM workers) AS workers ORDER BY worker",
+        (RETIRED_AFTER,),
+    )
+    return [_Worker(*row) for row in rows]
 
 
 def _after(db: PostgresConnection, position: Position, limit: int) -> FeedPage:
     unreadable: list[int] = []
     rooms: dict[int, tuple[str, str]] = {}
     gap, writers = False, list[Iterator[FeedEntry]]()
-    for worker, dropped, newest in _workers(db):
-        place = position.place(str(worker))
-        gap = gap or place[0] <= dropped
-        if newest >= place[0]:
-            writers.append(_entries(db, worker, place, rooms, unreadable))
+    # Numbers of batches are microseconds.  A follower that has an entry of a later time had all of
+    # a worker that is over since.
+    latest = max((batch for batch, _ in position.places.values()), default=0)
+    for one in _workers(db):
+        place = position.place(str(one.worker))
+        gap = gap or one.dropped >= (latest + 1 if one.is_retired else place[0])
+        if one.newest >= place[0] and not one.is_retired:
+            writers.append(_entries(db, one.worker, place, rooms, unreadable))
     merged = merge(*writers, key=_batch_of)
     return FeedPage(tuple(islice(merged, limit)), gap=gap or bool(unreadable))
 

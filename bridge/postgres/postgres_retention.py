@@ -8,7 +8,11 @@ in an hour.
 By size: the size is the sum of what sessions take, because a table in PostgreSQL does not shrink
 when rows are dropped.  Chunks go first, of the session that has the most bytes of them.
 
-Each worker drops its own batches of the journal.  All else is done by one worker at a time: the one
+Each worker drops its own batches of the journal.  The journal of a worker whose lease is over for
+long goes whole, and at last the row of the worker itself: an id of the feed has a place for each
+worker, so it would grow with each worker that ever was.  The number of a worker never comes again.
+
+All else is done by one worker at a time: the one
 that gets the lock of this transaction.
 """
 
@@ -25,6 +29,7 @@ from psycopg import errors
 from actors.journal.archive import NOTHING, PruneStep, Removal
 from bridge.postgres.postgres_connection import Database
 from bridge.postgres.postgres_schema import PARTITION_WAIT, make_partitions
+from bridge.postgres.postgres_statements import FORGOTTEN_AFTER, RETIRED_AFTER
 from bridge.store.alert_rows import MOST_ALERTS
 from bridge.store.journal_rows import EMPTY_PACK
 from bridge.store.retention import DAY, HOUR, REPLAY, Retention
@@ -74,6 +79,31 @@ _CLOSE: Final = """
     """
 """Workers that are dead, and whose sessions others have acquired or ended: all their lines are in
 chunks.  An empty batch says so, or each reader would read these lines for ever."""
+_RETIRE: Final = """
+    WITH retired AS (
+        SELECT worker FROM workers
+        WHERE expires <= now() - make_interval(secs => %s) AND ended = epoch
+            AND NOT EXISTS (SELECT 1 FROM sessions WHERE owner = worker AND ended_at IS NULL)
+            AND (SELECT floor > batch FROM journal WHERE journal.worker = workers.worker
+                ORDER BY batch DESC LIMIT 1)
+        LIMIT 20 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM journal USING retired WHERE journal.worker = retired.worker
+        RETURNING journal.worker, batch)
+    UPDATE workers SET dropped = greatest(dropped, newest)
+    FROM (SELECT worker, max(batch) AS newest FROM gone GROUP BY worker) AS newest
+    WHERE workers.worker = newest.worker
+    """
+"""Their lines are in chunks."""
+_FORGET: Final = """
+    DELETE FROM workers WHERE worker IN (
+        SELECT worker FROM workers
+        WHERE expires <= now() - make_interval(secs => %s) AND ended = epoch
+            AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.worker = workers.worker)
+            AND NOT EXISTS (SELECT 1 FROM sessions WHERE owner = worker)
+            AND NOT EXISTS (SELECT 1 FROM room_leases WHERE worker IN (owner, successor))
+        LIMIT 20 FOR UPDATE SKIP LOCKED)
+    """
 _TEXTS: Final = """
     DELETE FROM texts WHERE number IN (
         SELECT number FROM texts WHERE expires < least(%s, extract(epoch FROM now()))
@@ -105,6 +135,8 @@ def prune_database(
         db.execute(_CLOSE, (EMPTY_PACK,))
         over = "SELECT coalesce(array_agg(worker), '{}') FROM workers WHERE expires <= now()"
         db.execute(_BATCHES, (_one(db, over), REPLAY))
+        db.execute(_RETIRE, (RETIRED_AFTER,))
+        db.execute(_FORGET, (FORGOTTEN_AFTER,))
         db.execute(
             "DELETE FROM alerts WHERE number <= (SELECT max(number) - %s FROM alerts)",
             (MOST_ALERTS,),

@@ -59,6 +59,11 @@ RELEASE: Final = """
         seen_until = %s, released_at = now()
     WHERE session = ANY(%s) AND owner = %s
     """
+RETIRED_AFTER: Final = 86_400.0
+"""Seconds after the end of its lease at which a worker's journal goes.  Followers of the feed come
+back within `bridge.store.retention.REPLAY`."""
+FORGOTTEN_AFTER: Final = 7 * RETIRED_AFTER
+"""Seconds after the end of its lease at which the row of a worker goes that owns nothing."""
 ALERT: Final = (
     "INSERT INTO alerts (session, rule, person, text, fired_at) VALUES (%s, %s, %s, %s, %s)"
 )

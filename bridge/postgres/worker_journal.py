@@ -89,8 +89,11 @@ class SharedRows:
         self._cursor = db.cursor()
 
     def newest_batch(self) -> int:
+        # The journal of a worker that was away for long is dropped.  Its numbers do not come again.
         row = self._db.execute(
-            "SELECT coalesce(max(batch), 0) FROM journal WHERE worker = %s", (self._run.worker,)
+            "SELECT greatest(0, dropped, (SELECT max(batch) FROM journal WHERE journal.worker = "
+            "workers.worker)) FROM workers WHERE worker = %s",
+            (self._run.worker,),
         ).fetchone()
         return 0 if row is None else row[0]
 

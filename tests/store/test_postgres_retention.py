@@ -11,8 +11,10 @@ from attrs import evolve
 
 from actors.journal.archive import PruneStep
 from actors.journal.conversation_texts import ConversationText, TextRetention
+from actors.journal.feed import FeedPage, Position
 from bridge.postgres.postgres_archive import PostgresArchive, open_database_store
 from bridge.postgres.postgres_connection import WRITER_LIMITS, connect
+from bridge.postgres.postgres_feed import PostgresFeed
 from bridge.postgres.postgres_reader import open_database_reader
 from bridge.postgres.postgres_texts import PostgresTexts
 from bridge.store.retention import DAY, HOUR, Retention
@@ -140,6 +142,86 @@ async def test_too_much_is_charged_to_the_longest_timeline(database_url: str) ->
         await prune_all(archive, None)
         assert stored(database_url) == {}
     execute(database_url, f"DROP TABLE {OLD}")
+
+
+def let_expire(url: str, instance: str, days: int) -> None:
+    execute(
+        url,
+        f"UPDATE workers SET expires = now() - interval '{days} days', ended = epoch "
+        f"WHERE instance = '{instance}'",
+    )
+
+
+async def test_a_worker_that_is_over_for_long_leaves_the_feed_and_then_the_database(
+    database_url: str,
+) -> None:
+    """An id of the feed would have a place for every worker that ever was."""
+    feed = PostgresFeed(database_url)
+    async with worker(database_url, Retention()) as archive:
+        history = History(time.time())
+        async with open_database_store(database_url, instance="old") as old:
+            history.begin("room", "RM_old").end(history.now, "room_closed")
+            await history.write_to(old)
+        history.begin("room", "RM_new")
+        await history.write_to(archive)
+        page = await feed.after(Position({}), 1_000)
+        had_all = Position({})
+        for entry in page.entries:
+            had_all |= entry.position
+        assert len(had_all.places) == 2
+        let_expire(database_url, "old", 2)
+        await prune_all(archive, None)
+        assert len((await feed.newest()).places) == 1
+        assert await feed.after(had_all, 1_000) == FeedPage((), gap=False)
+        assert (await feed.after(Position({}), 1_000)).gap
+        # It is back: its numbers go on, although its journal is dropped.
+        ((number, dropped),) = execute(
+            database_url, "SELECT worker, dropped FROM workers WHERE instance = 'old'"
+        )
+        async with open_database_store(database_url, instance="old") as old:
+            history.now -= HOUR
+            history.begin("room", "RM_back").end(history.now, "room_closed")
+            await history.write_to(old)
+        (entry, *_) = (await feed.after(had_all, 1_000)).entries
+        assert next(iter(entry.position.places.items()))[1][0] > int(str(dropped))
+        let_expire(database_url, "old", 8)
+        await prune_all(archive, None)
+        named = "SELECT worker FROM workers WHERE instance = 'old'"
+        assert execute(database_url, named) == [(number,)]  # It owns stored sessions.
+        execute(database_url, f"DELETE FROM sessions WHERE owner = {number}")
+        await prune_all(archive, None)
+        assert execute(database_url, named) == []
+        async with open_database_store(database_url, instance="old") as old:
+            history.begin("room", "RM_again").end(history.now, "room_closed")
+            await history.write_to(old)
+        ((again,),) = execute(database_url, named)
+        assert int(str(again)) > int(str(number))
+        assert not (await feed.after(had_all, 1_000)).gap
+
+
+async def test_a_process_whose_row_was_deleted_goes_on_under_another_number(
+    database_url: str,
+) -> None:
+    """It stood still for long."""
+    async with (
+        worker(database_url, Retention()) as archive,
+        open_database_store(database_url, instance="old") as old,
+    ):
+        await archive.prune(None)
+        history = History(time.time())
+        history.begin("room", "RM_1").end(history.now, "room_closed")
+        await history.write_to(old)
+        execute(database_url, "DELETE FROM sessions", "DELETE FROM room_leases")
+        let_expire(database_url, "old", 8)
+        await prune_all(archive, None)
+        await prune_all(archive, None)
+        assert execute(database_url, "SELECT instance FROM workers") == [("w",)]
+        journal = history.begin("room", "RM_2")
+        await history.write_to(old)
+        assert stored(database_url) == {"RM_2": True}
+        history.talk(journal)
+        await history.write_to(old)
+        assert journal.lost == 0
 
 
 async def test_one_worker_at_a_time_drops_what_all_wrote(database_url: str) -> None:

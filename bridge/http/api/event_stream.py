@@ -275,7 +275,7 @@ class _Cursor:
 
     def __init__(self, ring: ReplayBuffer, last: Position | None) -> None:
         self.position = ring.newest if last is None else last & ring.newest
-        self.gap = last is not None and not last <= ring.newest  # no id of this feed
+        self.gap = last is not None and not _is_of(last, ring.newest)
         self._ring = ring
         self._live = False
         """It read from the buffer once; from then on it must not fall behind."""
@@ -296,6 +296,15 @@ class _Cursor:
         for event in events:
             self.position |= event.own
         return events
+
+
+def _is_of(last: Position, newest: Position) -> bool:
+    """True if a feed whose newest position is this one gave the id `last`.
+
+    The feed may have forgotten writers that are over for long.
+    """
+    known = last.of_writers_in(newest)
+    return bool(known.places) and known <= newest
 
 
 def _position(text: str | None) -> Position | None:
