@@ -22,7 +22,7 @@ def _start(flags: Flags) -> int:
     # Must run first: once these packages are imported, the lighter versions no longer help.
     from bridge.livekit.rooms.lean_imports import import_lean
 
-    failed_imports = import_lean()
+    failed_imports = import_lean(http=settings.http is not None)
     from bridge.app import worker_role
     from bridge.log.structured_log import running_log
 

@@ -4,9 +4,11 @@
 |---------------|------------------------------------------|----------------------|-----|
 | `livekit.rtc` | numpy                                    | mixing sound         | 5.5 |
 | `structlog`   | rich, pygments                           | coloured tracebacks  | 3   |
+| `starlette`   | python-multipart                         | forms of HTML        | 0.3 |
 | a module of   | all of them: SIP, egress, ingress, what  | one name for all     | 1.6 |
 | `livekit.protocol` | only LiveKit's cloud has            |                      |     |
 
+Starlette reads no form of ours; `bridge.uploads.report_form` imports python-multipart itself.
 A later import of any of these works as usual, and the SDK imports numpy when it first uses it.
 A package that cannot be imported in this way is imported in the ordinary way.
 """
@@ -76,6 +78,11 @@ def _protocol() -> None:
         raise
 
 
+def _starlette() -> None:
+    with _in_place_of("python_multipart", None), _in_place_of("multipart", None):
+        import_module("starlette.requests")
+
+
 LEAN: Final[Mapping[str, Callable[[], None]]] = {
     "structlog": _structlog,
     "livekit.rtc": _rtc,
@@ -83,15 +90,16 @@ LEAN: Final[Mapping[str, Callable[[], None]]] = {
 }
 
 
-def import_lean() -> Mapping[str, str]:
+def import_lean(*, http: bool = False) -> Mapping[str, str]:
     """Import these packages.  The result has an error text for each package that was not imported.
 
-    Call it before anything else imports them.
+    `http`: Starlette is wanted, too.  Call it before anything else imports them.
     """
     import trio_asyncio  # noqa: F401  (before anything that takes functions out of asyncio)
 
     lost: dict[str, str] = {}
-    for name, lean in LEAN.items():
+    web = {"starlette": _starlette} if http else dict[str, Callable[[], None]]()
+    for name, lean in {**LEAN, **web}.items():
         try:
             lean()
         except Exception as error:  # noqa: BLE001  any error: the ordinary import follows, when used

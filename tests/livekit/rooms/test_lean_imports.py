@@ -28,11 +28,14 @@ def output_of(program: str) -> list[str]:
 
 def test_a_worker_with_its_pages_imports_nothing_it_never_uses() -> None:
     assert output_of("""
-print(dict(lean_imports.import_lean()))
+print(dict(lean_imports.import_lean(http=True)))
 import bridge.app.worker_role, bridge.app.web
 import bridge.http.server.listener, bridge.log.structured_log
 print(loaded("numpy", "rich", "pygments", "livekit.protocol.sip", "livekit.protocol.cloud_agent"))
-""") == ["{}", "[]"]
+print(loaded("python_multipart", "multipart"))
+from bridge.uploads.report_form import boundary_of
+print(boundary_of("multipart/form-data; boundary=b"))
+""") == ["{}", "[]", "[]", "b'b'"]
 
 
 def test_a_worker_that_announces_nothing_has_none_of_what_publishes() -> None:
