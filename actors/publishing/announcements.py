@@ -282,8 +282,9 @@ class Announcements:
                         if isinstance(content, PictureContent)
                         else await self._studio.make(content)
                     )
-                    record.announcement = announcement.without_bytes()
+                    # Before the file is dropped: a room that is busy may play it later.
                     self._require_memory()
+                    record.announcement = announcement.without_bytes()
         except SoundError as error:
             work.clip = None
             for room in rooms:

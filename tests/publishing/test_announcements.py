@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.publishing import announcements
 from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
 from actors.publishing.announcements import (
     MOST_CLIP_BYTES,
@@ -243,6 +244,25 @@ async def test_not_more_sound_is_in_memory_than_the_bound(virtual_time: int) -> 
         }
         size = len(tone(290.0).samples)
         assert (len(orders) - len(refused)) * size <= MOST_CLIP_BYTES
+
+
+async def test_a_file_for_which_there_was_no_memory_is_played_later_in_a_busy_room(
+    virtual_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcements, "MOST_CLIP_BYTES", 3 * len(tone(1.0).samples) // 2)
+    made: list[bytes] = []
+
+    def make(content: SoundContent) -> AudioClip:
+        made.append(content.content if isinstance(content, SoundData) else b"")
+        return tone(1.0)
+
+    async with open_stage("busy", "team-1", make=make) as stage:
+        stage.announcements.announce("busy", hello(), "api")
+        await trio.sleep(0.5)
+        record = stage.announcements.announce("*", SoundData(b"a file"), "api")
+        await record.over.wait()
+        assert [record.parts[room].outcome for room in ("team-1", "busy")] == ["failed", "played"]
+        assert made == [b"", b"a file", b"a file"]
 
 
 async def test_a_room_has_a_bounded_queue(virtual_time: int) -> None:
