@@ -6,16 +6,18 @@ From the store, or from an API.  The worker decides which texts are kept (`--kee
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from actors.journal.conversation_texts import (
     ALL_TEXTS,
     MOST_TEXT,
     ConversationText,
     TextFilters,
+    TextPage,
     TextReader,
     TextTrouble,
 )
@@ -32,6 +34,9 @@ from bridge.config.store_address import store_address_of
 from bridge.http.api.conversation_types import TextList, TextView, TranscriptAnswer, text_views
 from bridge.output.ascii_json import spaced_json
 from bridge.output.harmless import harmless
+
+if TYPE_CHECKING:
+    from bridge.cli.api_reader import ApiReader
 
 AT_ONCE: Final = 1_000
 """Texts that are read at a time."""
@@ -143,23 +148,25 @@ def _transcript(flags: Flags, name: str, limit: int | None) -> TranscriptAnswer:
         room_sid, room = session.view.id or name, session.view.room
     while True:
         size = AT_ONCE if limit is None else min(AT_ONCE, limit - len(parts))
-        part = _transcript_part(flags, room_sid, size, cursor)
-        parts += part[0]
-        cursor = part[1]
+        part, cursor = _part(flags, partial(_ask_transcript, room_sid, size, cursor))
+        parts += part
         if cursor is None or (limit is not None and len(parts) >= limit):
             return TranscriptAnswer(session=room_sid, room=room, texts=tuple(parts), next=cursor)
 
 
-def _transcript_part(
-    flags: Flags, session: str, size: int, cursor: str | None
+def _ask_transcript(
+    session: str, size: int, cursor: str | None, reader: ApiReader | TextReader
+) -> TranscriptAnswer | TextPage:
+    return reader.transcript(session, size, cursor)
+
+
+def _part(
+    flags: Flags, ask: Callable[[ApiReader | TextReader], TranscriptAnswer | TextList | TextPage]
 ) -> tuple[Sequence[TextView], str | None]:
-    if "api" in flags:
-        with api_of(flags) as reader:
-            answer = reader.transcript(session, size, cursor)
-        return answer.texts, answer.next
-    with _open_texts(flags) as texts:
-        page = texts.transcript(session, size, cursor)
-        return text_views(page.texts), page.next
+    """Texts and the cursor of the next part, from the API or from the store."""
+    with api_of(flags) if "api" in flags else _open_texts(flags) as reader:
+        page = ask(reader)
+    return text_views(page.texts) if isinstance(page, TextPage) else page.texts, page.next
 
 
 def conversation_lines(texts: Sequence[TextView]) -> Iterator[str]:
@@ -184,7 +191,7 @@ def _print_list(flags: Flags, filters: TextFilters, limit: int | None, cursor: s
     rows = list[TextView]()
     while True:
         size = AT_ONCE // 2 if left is None else min(AT_ONCE // 2, left)
-        part, more = _list_part(flags, filters, size, more)
+        part, more = _part(flags, partial(_ask_list, filters, size, more))
         rows += part
         count += len(part)
         if left is not None:
@@ -206,13 +213,7 @@ def _print_list(flags: Flags, filters: TextFilters, limit: int | None, cursor: s
         sys.stderr.write(f"older ones are left out: --cursor {more} goes on there\n")
 
 
-def _list_part(
-    flags: Flags, filters: TextFilters, size: int, cursor: str | None
-) -> tuple[Sequence[TextView], str | None]:
-    if "api" in flags:
-        with api_of(flags) as reader:
-            answer = reader.texts(size, cursor, filters)
-        return answer.texts, answer.next
-    with _open_texts(flags) as texts:
-        page = texts.texts(size, cursor, filters)
-        return text_views(page.texts), page.next
+def _ask_list(
+    filters: TextFilters, size: int, cursor: str | None, reader: ApiReader | TextReader
+) -> TextList | TextPage:
+    return reader.texts(size, cursor, filters)

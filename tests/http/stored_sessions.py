@@ -230,7 +230,7 @@ async def open_stored(
         alerts = AlertRoutes(readers, AlertSource(lambda: live, RULES))
         rows = (
             *health({}, WORKER["id"]),
-            *AudioRoutes(readers, None).rows,
+            *AudioRoutes(readers, lambda *_: None).rows,
             *SpanRoutes(readers, None).rows,
             *ConversationRoutes(readers, TextReaders(lambda: open_texts(data_dir))).rows,
             *api.rows,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from csv import DictReader
 from io import StringIO
 from pathlib import Path
 
 from attrs import evolve
+from structlog.testing import capture_logs
 
 from actors.journal.conversation_texts import TextRetention
 from actors.session import ParticipantInfo, ParticipantJoined
@@ -19,7 +22,9 @@ from actors.session.agent_reports import (
     ModelUsage,
 )
 from actors.session.time_text import rfc3339
+from bridge.store.schema import FILE
 from bridge.store.sqlite_texts import SqliteTexts
+from tests.http.site import polite
 from tests.http.stored_sessions import HOSTILE, StoredSessions, open_stored, spoken_text
 
 
@@ -67,6 +72,20 @@ async def test_where_no_text_is_kept_the_answers_are_empty(tmp_path: Path) -> No
         assert (await stored.get("/api/v1/sessions/shop/transcript"))["texts"] == []
         assert await stored.get("/api/v1/transcripts", search="x") == {"texts": [], "next": None}
     assert not (tmp_path / "texts.db").exists()
+
+
+async def test_a_session_that_cannot_be_read_is_one_answer_and_one_line(tmp_path: Path) -> None:
+    async with open_stored(tmp_path) as stored:
+        stored.history.begin("shop", "RM_9", "alice")
+        await stored.write()
+        with closing(sqlite3.connect(tmp_path / FILE)) as db:
+            db.execute("UPDATE states SET state = x'00'")
+            db.commit()
+        for part in ("", "/transcript", "/spans/AJ_1", "/recordings/AJ_1"):
+            with capture_logs() as logs:
+                answer = polite(await stored.site.http.get(f"/api/v1/sessions/RM_9{part}"))
+            assert (answer.status, "stored data" in answer.problem["detail"]) == (500, True)
+            assert [one["event"] for one in logs] == ["session_unreadable_for_http"]
 
 
 async def test_turns_runs_and_agents_have_the_numbers_and_the_kept_texts(tmp_path: Path) -> None:

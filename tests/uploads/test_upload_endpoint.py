@@ -161,7 +161,7 @@ async def test_only_an_agent_with_our_key_may_upload(uploads: Uploads):
         (401, f"Bearer {token(OTHER)}"), (401, f"Bearer {token(OTHER, iss=KEY.key)}"),
         (401, f"Bearer {token(iss='APIother')}"), (401, f"Bearer {token(exp=None)}"),
         (401, f"Bearer {token(exp=now - LEEWAY - 5)}"), (401, f"Bearer {token(nbf=now + 3600)}"),
-        (401, f"Bearer {token(exp='soon')}"),
+        (401, f"Bearer {token(exp='soon')}"), (401, f"Bearer {token(nbf=10**400)}"),
         (403, f"Bearer {token(observability=None)}"), (403, f"Bearer {token(observability='x')}"),
         (403, f"Bearer {token(observability={'write': False})}"),
         (403, f"Bearer {token(observability={'write': 'true'})}"),

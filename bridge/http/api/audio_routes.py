@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from actors.journal.session_reader import SessionReader
 from actors.session.time_text import rfc3339
 from bridge.http.api.endpoints import StoreReaders
 from bridge.http.api.query import asked
@@ -52,10 +51,9 @@ class AudioRoutes:
         asked(request)
         name, job = request.path_params["id"], request.path_params["job"]
         audio = None
-        if self._find is not None and name:
-            session = await self._readers.read(lambda reader: _session_id(reader, name))
-            if session is not None:
-                audio = await trio.to_thread.run_sync(self._find, session, job)
+        if self._find is not None:
+            session = await self._readers.of_session(name, lambda session: session.view.id)
+            audio = await trio.to_thread.run_sync(self._find, session, job)
         if audio is None:
             raise HTTPException(404, "no recording of this job is kept")
         wanted = range_of(request.headers.get("range", ""), audio.size)
@@ -81,11 +79,6 @@ def range_of(header: str, size: int) -> tuple[int, int] | None:
         if match[2] and int(match[2]) < start:
             return None
     return start, end
-
-
-def _session_id(reader: SessionReader, name: str) -> str | None:
-    with reader.open_session(name) as session:
-        return None if session is None else session.view.id
 
 
 @final

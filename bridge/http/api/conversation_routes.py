@@ -24,8 +24,6 @@ from actors.journal.session_filters import Filters
 from actors.journal.session_reader import (
     BadCursor,
     OpenSession,
-    SessionReader,
-    SessionUnreadable,
 )
 from actors.session import EntryView
 from bridge.http.api.answers import answer, joined_json
@@ -62,9 +60,6 @@ MOST_PARTS: Final = 5_000
 DAY: Final = 86_400.0
 READERS: Final = 2
 """Requests that are read for at once; others wait."""
-NO_SESSION: Final = (
-    "no session with this id is kept, and no room of this name has one; /api/v1/sessions lists them"
-)
 
 
 @final
@@ -175,20 +170,9 @@ class ConversationRoutes:
     async def _open(self, name: str, function: Callable[[OpenSession], T]) -> tuple[str, str, T]:
         """Id and room of a session, and what `function` makes of it.  Raises `HTTPException`."""
 
-        def read(reader: SessionReader) -> tuple[str, str, T] | None:
-            with reader.open_session(name) as session:
-                if session is None:
-                    return None
-                return session.view.id, session.view.room, function(session)
-
-        try:
-            opened = await self._readers.read(read) if name else None
-        except SessionUnreadable as error:
-            log.warning("session_unreadable_for_http", error=str(error))
-            raise HTTPException(500, "the stored data of this session cannot be read") from None
-        if opened is None:
-            raise HTTPException(404, NO_SESSION)
-        return opened
+        return await self._readers.of_session(
+            name, lambda session: (session.view.id, session.view.room, function(session))
+        )
 
     async def _runs(self, request: Request) -> Response:
         asked(request)

@@ -31,6 +31,7 @@ from actors.journal.session_reader import (
     BadCursor,
     NoStore,
     OpenReader,
+    OpenSession,
     SessionReader,
     SessionUnreadable,
     StoreRefused,
@@ -62,6 +63,11 @@ T = TypeVar("T")
 
 READERS: Final = 2
 """Requests that are read for at once; others wait."""
+
+
+NO_SESSION: Final = (
+    "no session with this id is kept, and no room of this name has one; /api/v1/sessions lists them"
+)
 
 
 class StoreUnreadable(HTTPException):
@@ -101,6 +107,26 @@ class StoreReaders:
             log.warning("store_unreadable_for_http", error=str(error))
             self._unreadable(str(error))
             raise StoreUnreadable from None
+
+    async def of_session(self, name: str, function: Callable[[OpenSession], T]) -> T:
+        """Call `function` with the session of this id, or the newest of the room of this name.
+
+        Raises what it raises, and `HTTPException` where there is no such session, or where it
+        cannot be read.
+        """
+
+        def read(reader: SessionReader) -> tuple[T] | None:
+            with reader.open_session(name) as session:
+                return None if session is None else (function(session),)
+
+        try:
+            found = await self.read(read) if name else None
+        except SessionUnreadable as error:
+            log.warning("session_unreadable_for_http", error=str(error))
+            raise HTTPException(500, "the stored data of this session cannot be read") from None
+        if found is None:
+            raise HTTPException(404, NO_SESSION)
+        return found[0]
 
 
 @final
@@ -178,13 +204,10 @@ class Api:
         limit, cursor = given.get("limit", MOST_EVENTS), given.get("cursor")
         name = request.path_params["id"]
 
-        def read(reader: SessionReader) -> Body | None:
-            with reader.open_session(name) as session:
-                if session is None:
-                    return None
-                page = TimelinePage(None, None)
-                if session.timeline is not None and not csv:
-                    page = session.timeline.page(limit, cursor)
+        def read(session: OpenSession) -> Body:
+            page = TimelinePage(None, None)
+            if session.timeline is not None and not csv:
+                page = session.timeline.page(limit, cursor)
             view, entries = session.view, page.entries
             whole = SessionAnswer(**asdict(replace(view, timeline=entries)), next=page.next)
             body = body_of(
@@ -193,18 +216,9 @@ class Api:
             return evolve(body, next=page.next)
 
         try:
-            body = await self._readers.read(read) if name else None
+            body = await self._readers.of_session(name, read)
         except BadCursor:
             raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
-        except SessionUnreadable as error:
-            log.warning("session_unreadable_for_http", error=str(error))
-            raise HTTPException(500, "the stored data of this session cannot be read") from None
-        if body is None:
-            raise HTTPException(
-                404,
-                "no session with this id is kept, and no room of this name has one; "
-                "/api/v1/sessions lists them",
-            )
         return answer(request, body)
 
     async def _index(self, request: Request) -> Response:

@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias, final
 
 import trio
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.journal.session_reader import SessionReader
 from actors.session.time_text import rfc3339
 from bridge.http.api.answers import answer, joined_json
-from bridge.http.api.conversation_routes import NO_SESSION
 from bridge.http.api.conversation_types import SpansAnswer, SpanView
 from bridge.http.api.endpoints import StoreReaders
 from bridge.http.api.query import asked
@@ -40,19 +37,12 @@ class SpanRoutes:
     async def _spans(self, request: Request) -> Response:
         asked(request)
         name, job = request.path_params["id"], request.path_params["job"]
-        session = await self._readers.read(lambda it: _session_id(it, name)) if name else None
-        if session is None:
-            raise HTTPException(404, NO_SESSION)
+        session = await self._readers.of_session(name, lambda session: session.view.id)
         spans: Sequence[UploadedSpan] = ()
         if self._read is not None:
             spans = await trio.to_thread.run_sync(self._read, session, job)
         whole = SpansAnswer(session=session, job_id=job, spans=tuple(map(_view, spans)))
         return answer(request, joined_json(whole, next=None))
-
-
-def _session_id(reader: SessionReader, name: str) -> str | None:
-    with reader.open_session(name) as session:
-        return None if session is None else session.view.id
 
 
 def _view(span: UploadedSpan) -> SpanView:
