@@ -282,7 +282,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("max-rooms", "5001", "out of range"),
     ("max-rooms", "many", "not a whole number"),
     ("max-rooms", "1.5", "not a whole number"),
-    ("max-rooms", "9" * 5000, "not a whole number"),
+    ("max-rooms", "9" * 5000, "out of range"),
     ("data-dir", "a\0b", "not a directory"),
     ("data-dir", "~nobody-of-that-name/x", "home"),
     ("person-key", "user_id", "is no key; give attributes.NAME or metadata.NAME"),
