@@ -249,6 +249,8 @@ class LeaseKeeper(LeaseView):
             owner, journal = owners.get(sid), self._journal(sid)
             if owner != self._worker:
                 self._owned.pop(sid, None)
+                # Another worker's session has it now.
+                self._numbers.pop(sid, None)
             if journal is None or journal.ended or owner == self._worker:
                 continue
             if owner is None:

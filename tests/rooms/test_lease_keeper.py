@@ -178,6 +178,21 @@ async def test_an_ended_session_waits_in_memory_until_it_gets_its_lease(
     assert alone.table.ended_count == FINISHED_LIMIT + 2
 
 
+async def test_the_number_of_a_room_that_was_lost_is_not_given_to_a_session_of_ours(
+    scene: KeeperScene,
+) -> None:
+    """The other worker's session has it: ours would be taken for that one, and dropped."""
+    alone = LoneKeeper(SimulatedLeases(scene.database.connect("ada", 0.0)))
+    await alone.keeper.renew()
+    assert await alone.keeper.acquire("atlas", "RM_1")
+    scene.database.expire("ada")
+    other = SimulatedLeases(scene.database.connect("bob", 0.0))
+    assert await other.acquire("atlas", "RM_1") is not None
+    await alone.keeper.renew()
+    assert alone.keeper.owned == frozenset()
+    assert alone.keeper.session_number("RM_1") is None
+
+
 async def test_records_of_a_room_that_another_worker_owns_are_counted_and_logged(
     scene: KeeperScene,
 ) -> None:
