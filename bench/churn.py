@@ -39,14 +39,14 @@ import attrs
 from attrs import define, frozen
 
 from actors.rooms.room_table import FINISHED_LIMIT
-from bench.errors import BenchError
+from bench.entry import bench_parser, run_bench
 from bench.measure import MIB, conclude, load, markdown
 from bench.rooms.sides import AGENT_NAME, OURS
 from bench.scale.case import Look, Stage
 from bench.scale.load import ensure_load, running_load
 from bench.scale.observers import OBSERVERS, watching
 from bridge import __version__
-from bridge.lab.server import PrivateServer, ServerError, ensure_server
+from bridge.lab.server import PrivateServer, ensure_server
 from bridge.output.progress import ProgressLine
 
 OFFERED: Final = 50
@@ -251,8 +251,7 @@ def unmet(result: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run churn", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("churn", __doc__)
     parser.add_argument("--rooms", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=20.0, help="rooms a second")
     parser.add_argument("--lives", type=float, default=2.0, help="seconds that each lives")
@@ -262,19 +261,12 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for all logs, to be looked at")
     options = parser.parse_args()
     before = load()
-    try:
-        with ProgressLine(sys.stderr) as progress:
-            binaries = ensure_server(progress), ensure_load(progress)
-        result = run(options, *binaries)
-    except (BenchError, ServerError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    with ProgressLine(sys.stderr) as progress:
+        binaries = ensure_server(progress), ensure_load(progress)
+    result = run(options, *binaries)
     show(result)
     return conclude(options.json, before, result, unmet(result), f"{OURS} {__version__}")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

@@ -32,6 +32,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from bench.entry import bench_parser, run_bench
 from bench.errors import BenchError
 from bench.measure import MIB, Cpu, Spread, conclude, load, markdown
 from bench.rooms.sides import OURS
@@ -40,7 +41,7 @@ from bench.scale.load import Answer, Load, ensure_load, running_load
 from bench.scale.observations import DONE, Verdict, unix
 from bench.scale.observers import OBSERVERS, watching
 from bridge import __version__
-from bridge.lab.server import PrivateServer, ServerError, ensure_server
+from bridge.lab.server import PrivateServer, ensure_server
 from bridge.output.progress import ProgressLine
 
 QUIET_RATE: Final = 5.0
@@ -191,8 +192,7 @@ def unmet(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run flood", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("flood", __doc__)
     parser.add_argument("--rate", type=float, default=2000.0, help="a second, in the loud room")
     parser.add_argument("--rooms", type=int, default=10, help="quiet ones")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each phase")
@@ -201,19 +201,12 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for the logs of a single run")
     options = parser.parse_args()
     before = load()
-    try:
-        with ProgressLine(sys.stderr) as progress:
-            binaries = ensure_server(progress), ensure_load(progress)
-        runs = [run(options, *binaries) for _ in range(options.runs)]
-    except (BenchError, ServerError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    with ProgressLine(sys.stderr) as progress:
+        binaries = ensure_server(progress), ensure_load(progress)
+    runs = [run(options, *binaries) for _ in range(options.runs)]
     show(runs)
     return conclude(options.json, before, {"runs": runs}, unmet(runs), f"{OURS} {__version__}")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

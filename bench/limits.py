@@ -17,7 +17,6 @@ Seconds; the people are in a process of their own on this machine.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import statistics
 import sys
@@ -32,11 +31,12 @@ import trio
 import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
 from attrs import frozen
 
+from bench.entry import bench_parser, run_bench
 from bench.measure import conclude, load, markdown
 from bridge.app.program import open_program
 from bridge.config.settings import load as load_settings
 from bridge.lab.people import People, PeopleError, open_people
-from bridge.lab.server import PrivateServer, ServerError, ensure_server
+from bridge.lab.server import PrivateServer, ensure_server
 from bridge.lab.server.ports import free_port
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
@@ -173,8 +173,7 @@ def figures(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run limits", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("limits", __doc__)
     parser.add_argument("--joins", type=int, default=20)
     parser.add_argument("--slow-joins", type=int, default=8, help="without webhooks")
     parser.add_argument("--json", type=Path, help="where to write the result as JSON")
@@ -209,10 +208,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except ServerError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_bench(main)

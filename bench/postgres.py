@@ -9,7 +9,6 @@ is not counted.  On a machine with two cores the server takes its own share of t
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,6 +23,7 @@ import trio
 from attrs import frozen
 
 from actors.journal.archive import Archive
+from bench.entry import bench_parser, run_bench
 from bench.measure import Spread, conclude, load, markdown
 from bench.store import PACED, fill, pace
 from bridge.lab.postgres_server import PrivatePostgres, find_postgres
@@ -139,8 +139,7 @@ def unmet(result: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run postgres", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("postgres", __doc__)
     parser.add_argument("--sessions", type=int, default=1_500)
     parser.add_argument("--events", type=int, default=100, help="in each session")
     parser.add_argument("--runs", type=int, default=3)
@@ -155,7 +154,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

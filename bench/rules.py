@@ -18,7 +18,6 @@ LiveKit's SDK (`WORKER`, from `bench/run scale`): an event here is the smaller p
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -58,6 +57,7 @@ from actors.session import (
     TrackUnmuted,
     Watching,
 )
+from bench.entry import bench_parser, run_bench
 from bench.measure import conclude, load, markdown
 from bridge.output.progress import ProgressLine
 
@@ -226,8 +226,7 @@ def start_of(rules: Sequence[Mapping[str, Any]]) -> StartRules:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run rules", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("rules", __doc__)
     parser.add_argument("--rooms", type=int, default=200)
     parser.add_argument("--events", type=int, default=100, help="of each room and round")
     parser.add_argument("--rounds", type=int, default=7)
@@ -279,7 +278,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

@@ -11,7 +11,6 @@ brings the files into the system's cache.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from typing import Any, Final
 
 from attrs import asdict, frozen
 
+from bench.entry import bench_parser
 from bench.measure import MIB, Memory, Spread, load, machine, markdown, memory_of_tree, save
 from bridge.lab.server import PrivateServer, ensure_server
 from bridge.output.progress import ProgressLine
@@ -99,8 +99,7 @@ def report(runs: list[Run]) -> tuple[str, dict[str, Any]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run start", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("start", __doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--settle", type=float, default=3.0, help="seconds before memory is read")
     parser.add_argument("--json", type=Path, help="where to write the result as JSON")

@@ -17,7 +17,6 @@ The disk is the one of `--folder`; its own speed is part of the result.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -45,9 +44,10 @@ from actors.session.events import (
     Watching,
 )
 from actors.session.room_info import ParticipantInfo, Roster, TrackInfo
+from bench.entry import bench_parser, run_bench
 from bench.measure import MIB, Spread, conclude, load, markdown
 from bench.start import ROOT, measure
-from bridge.lab.server import PrivateServer, ServerError, ensure_server
+from bridge.lab.server import PrivateServer, ensure_server
 from bridge.output.progress import ProgressLine
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
@@ -309,8 +309,7 @@ def unmet(result: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run store", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("store", __doc__)
     parser.add_argument("--sessions", type=int, default=10_000)
     parser.add_argument("--events", type=int, default=100, help="in each session")
     parser.add_argument("--folder", type=Path, help="where the store is made and removed again")
@@ -324,10 +323,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except ServerError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_bench(main)

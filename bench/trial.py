@@ -16,7 +16,6 @@ the figures alone need an idle one.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -36,6 +35,7 @@ from actors.rules.rule_config import Rule, read_rules
 from actors.session import fold
 from actors.session.events import ParticipantJoined, ParticipantLeft
 from actors.session.room_info import ParticipantInfo
+from bench.entry import bench_parser, run_bench
 from bench.measure import Spread, conclude, load, markdown
 from bench.store import BATCH_ROWS, begin, nth_event
 from bridge.output.progress import ProgressLine
@@ -178,8 +178,7 @@ def unmet(result: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run trial", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("trial", __doc__)
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--events", type=int, default=2_000, help="in each session")
     parser.add_argument("--json", type=Path, help="where to write the result as JSON")
@@ -192,7 +191,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

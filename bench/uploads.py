@@ -29,6 +29,7 @@ from attrs import define, evolve, field
 from livekit.protocol.metrics import MetricsRecordingHeader
 
 from actors.simulation.simulated_rooms import SimulatedRooms
+from bench.entry import bench_parser, run_bench
 from bench.measure import conclude, load, markdown, memory_of
 from bridge.app.simulated_app import open_simulated_app
 from bridge.app.upload_role import AgentUploads
@@ -236,8 +237,7 @@ async def measure(jobs: int, seconds: float, junk: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run uploads", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("uploads", __doc__)
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--junk", type=int, default=10_000)
@@ -281,7 +281,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

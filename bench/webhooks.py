@@ -26,6 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bench.entry import bench_parser, run_bench
 from bench.errors import BenchError
 from bench.measure import Cpu, Spread, conclude, load, markdown
 from bench.outlets.receiver import Received, Receiver
@@ -35,7 +36,7 @@ from bench.scale.load import ensure_load, running_load
 from bench.scale.observations import TOPIC
 from bench.scale.observers import OBSERVERS, watching
 from bridge import __version__
-from bridge.lab.server import PrivateServer, ServerError, ensure_server
+from bridge.lab.server import PrivateServer, ensure_server
 from bridge.output.progress import ProgressLine
 
 GOALS: Final[Mapping[str, float]] = {"p50_ms": 150.0, "p99_ms": 400.0}
@@ -181,8 +182,7 @@ def unmet(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run webhooks", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("webhooks", __doc__)
     parser.add_argument("--rooms", type=int, default=100)
     parser.add_argument("--people", type=int, default=3, help="in each room")
     parser.add_argument("--rate", type=float, default=2.0, help="events a second in each room")
@@ -192,19 +192,12 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for the logs of a single run")
     options = parser.parse_args()
     before = load()
-    try:
-        with ProgressLine(sys.stderr) as progress:
-            binaries = ensure_server(progress), ensure_load(progress)
-        runs = [run(options, *binaries) for _ in range(options.runs)]
-    except (BenchError, ServerError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    with ProgressLine(sys.stderr) as progress:
+        binaries = ensure_server(progress), ensure_load(progress)
+    runs = [run(options, *binaries) for _ in range(options.runs)]
     show(runs)
     return conclude(options.json, before, {"runs": runs}, unmet(runs), f"{OURS} {__version__}")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

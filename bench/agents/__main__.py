@@ -18,6 +18,7 @@ import trio
 import bench.agents
 from bench.agents.compared import Compared, compare
 from bench.agents.watchers import Watcher, watcher
+from bench.entry import bench_parser, run_bench
 from bench.errors import BenchError
 from bench.measure import KIB, Spread, conclude, load, markdown
 from bench.pair.checkouts import Checkouts
@@ -273,8 +274,7 @@ def unmet(result: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run agents", description=bench.agents.__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("agents", bench.agents.__doc__)
     parser.add_argument("--conversations", type=int, default=10)
     parser.add_argument("--base", default="", help="a commit that does not listen")
     parser.add_argument("--never", type=int, default=20)
@@ -299,7 +299,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

@@ -20,7 +20,6 @@ workers' logs; all is on this machine.
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import tempfile
@@ -36,9 +35,10 @@ import trio
 from attrs import define, field, frozen
 
 from bench.cluster.workers import DATABASE, LONGEST, Machines, WorkerProcess
+from bench.entry import bench_parser, run_bench
 from bench.measure import conclude, load, markdown
 from bridge.lab.people import open_people
-from bridge.lab.server import ServerError, ensure_server
+from bridge.lab.server import ensure_server
 from bridge.livekit.server_api import ServerApi
 from bridge.output.progress import ProgressLine
 
@@ -304,8 +304,7 @@ async def measure(options: Options, folder: Path, progress: ProgressLine) -> Sto
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run cluster", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("cluster", __doc__)
     parser.add_argument("--rooms", type=int, default=60, help="made one after the other")
     parser.add_argument("--burst", type=int, default=40, help="rooms made at once")
     parser.add_argument("--stall", type=float, default=40.0, help="seconds")
@@ -337,10 +336,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except ServerError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_bench(main)

@@ -14,7 +14,6 @@ does not fit its lines.  Each of these counts must be 0.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -33,6 +32,7 @@ import psycopg
 import trio
 from attrs import define, field, frozen
 
+from bench.entry import bench_parser, run_bench
 from bench.leases.stored_lines import Verdict, judge
 from bench.leases.writer_process import Options
 from bench.measure import conclude, load, markdown
@@ -213,8 +213,7 @@ def unmet(result: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run leases", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("leases", __doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--rooms", type=int, default=60)
@@ -231,7 +230,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

@@ -36,6 +36,7 @@ from typing import Any, Final
 import trio
 
 from actors.journal.feed import Position
+from bench.entry import bench_parser, run_bench
 from bench.errors import BenchError
 from bench.measure import Cpu, conclude, load, markdown
 from bench.outlets.receiver import Received, Receiver
@@ -256,8 +257,7 @@ MEASURES: Final = ("lag", "post", "kill", "outage")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run outlets", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("outlets", __doc__)
     parser.add_argument("--only", choices=MEASURES, action="append", help="measure only this")
     parser.add_argument("--rooms", type=int, default=100)
     parser.add_argument("--rate", type=float, default=2.0, help="events a second in each room")
@@ -294,7 +294,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

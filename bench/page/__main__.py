@@ -24,13 +24,13 @@ machine, is everybody who looks:
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
 import trio
 
+from bench.entry import bench_parser, run_bench
 from bench.errors import BenchError
 from bench.measure import conclude, load, markdown
 from bench.page.phases import Options, run
@@ -39,8 +39,7 @@ from bridge.output.progress import ProgressLine
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/run page", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("page", __doc__)
     parser.add_argument("--rooms", type=int, default=500)
     parser.add_argument("--rate", type=float, default=2.0, help="events a second in each room")
     parser.add_argument("--browsers", type=int, default=20, help="in all")
@@ -70,7 +69,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

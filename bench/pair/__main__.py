@@ -17,6 +17,7 @@ from typing import Any, Final
 import attrs
 
 import bench.pair
+from bench.entry import bench_parser, run_bench
 from bench.errors import BenchError
 from bench.measure import load, machine, save
 from bench.pair.case import Plan, measure
@@ -37,8 +38,7 @@ _KEEPER: Final = ("sh", "-c", "trap '' TERM; while :; do sleep 60; done")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench/run pair", description=bench.pair.__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("pair", bench.pair.__doc__)
     plan = Plan()
     parser.add_argument("revisions", nargs="*", metavar="REV", help="commits; else HEAD")
     parser.add_argument("--rooms", type=int, default=plan.rooms)
@@ -202,7 +202,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_bench(main)

@@ -14,6 +14,7 @@ import trio
 from attrs import frozen
 
 import bench.rooms
+from bench.entry import bench_parser
 from bench.errors import BenchError
 from bench.measure import MIB, Spread, load, machine, markdown, save, verdict
 from bench.rooms.run import Outcome, Plan, run
@@ -151,8 +152,7 @@ def peer_version() -> str:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench/run rooms", description=bench.rooms.__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("rooms", bench.rooms.__doc__)
     parser.add_argument("--rooms", type=int, default=Plan().rooms)
     parser.add_argument("--first", type=int, default=Plan().first)
     parser.add_argument("--idle", type=float, default=Plan().idle, help="seconds")

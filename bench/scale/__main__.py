@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 
 import bench.scale
+from bench.entry import bench_parser, run_bench
 from bench.errors import BenchError
 from bench.measure import load, machine, save
 from bench.rooms.__main__ import peer_version
@@ -32,8 +33,7 @@ TRIES: Final = 2
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench/run scale", description=bench.scale.__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = bench_parser("scale", bench.scale.__doc__)
     sizes = ", ".join(f"{one.name} {'/'.join(map(str, one.sizes))}" for one in OBSERVERS.values())
     parser.add_argument("--observer", nargs="+", choices=OBSERVERS, help="only these")
     parser.add_argument("--rooms", nargs="+", type=int, help=f"only these; else {sizes}")
@@ -133,10 +133,4 @@ def _conditions(results: Results, result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except ServerError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_bench(main)
