@@ -9,9 +9,9 @@ A list is a call of the server's API, 2 ms of a core there and as much here.  So
 have a budget of a few a second, and the first list of a room comes first.  Where this process has
 met no other agents, rooms are listed again at a much lower rate.
 
-Other agents are met where one is seen in a room, or a dispatch waits for one.  A dispatch that has
-a job is not enough: the agent may be hidden, as another worker that watches rooms is.  No session
-sees it, and its rooms would be listed again and again for nothing.
+Other agents are met where one is seen in a room, or a dispatch waits for one for a while.  A
+dispatch that has a job is not enough: the agent may be hidden, as another worker that watches rooms
+is.  No session sees it, and its rooms would be listed again and again for nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ BUDGET: Final = 5.0
 """Lists a second."""
 SMALL_BUDGET: Final = 0.2
 """Lists a second of rooms that were listed before, where no other agents were met."""
+WAITS_AFTER: Final = 5.0
+"""Seconds after which a dispatch without a job waits.  On a busy machine a job takes some."""
 BURST: Final = 10.0
 """Lists that may be made at once."""
 NANOSECONDS: Final = 1e9
@@ -61,6 +63,8 @@ class _KnownRoom:
     """Unix seconds of the newest list."""
     reported: dict[str, tuple[str, ...]] | None = None
     """The jobs of each dispatch that the session knows; None while there was none."""
+    has_new: bool = False
+    """A dispatch had no job in the newest list.  The next list comes in time."""
 
 
 @final
@@ -110,7 +114,8 @@ class AgentDispatches:
             await self._list(state)
 
     def _due_rooms(self) -> list[tuple[SessionState, bool]]:
-        """The rooms that are due, each with whether it was never listed; those come first."""
+        """The rooms that are due, each with whether it comes first: it was never listed, or a
+        dispatch may have got its job."""
         now, known = trio.current_time(), self._known
         due = list[tuple[bool, float, SessionState]]()
         self._known = {}
@@ -122,7 +127,10 @@ class AgentDispatches:
                 if _joined_since(state, room.listed_at):
                     room.due = min(room.due, now)
             if room.due <= now and state.watching and not state.ended and _is_wanted(state, room):
-                due.append((room.listed_at >= 0.0, room.due, state))
+                expected = (
+                    room.has_new and state.agents is not None and state.agents.due is not None
+                )
+                due.append((room.listed_at >= 0.0 and not expected, room.due, state))
         due.sort(key=lambda one: one[:2])
         return [(state, not again) for again, _, state in due]
 
@@ -133,9 +141,11 @@ class AgentDispatches:
             dispatches = await self._api.list_dispatch(state.room)
         except ApiError:
             return  # The room may be over.  It is listed again if it is not.
-        room.listed_at = at
+        room.listed_at, room.has_new = at, False
         for event in self._events(self._clock(), dispatches):
-            self.met_agents = self.met_agents or not event.job_ids
+            room.has_new = room.has_new or not event.job_ids
+            waits = not event.job_ids and event.at - event.created_at >= WAITS_AFTER
+            self.met_agents = self.met_agents or waits
             reported = room.reported = {} if room.reported is None else room.reported
             if reported.get(event.dispatch_id) != event.job_ids:
                 reported[event.dispatch_id] = event.job_ids

@@ -112,8 +112,15 @@ async def test_lists_have_a_budget_and_empty_rooms_are_listed_once(
         before = len(scene.listed)
         await trio.sleep(60)
         assert len(scene.listed) - before <= BURST + 60 * SMALL_BUDGET, "nobody sees that agent"
+        scene.watch("prompt", alice())
+        scene.dispatches["prompt"] = [dispatched("hidden", trio.current_time())]
+        await trio.sleep(4)
+        scene.dispatches["prompt"] = [dispatched("hidden", trio.current_time(), "AJ_2")]
+        before = len(scene.listed)
+        await trio.sleep(60)
+        assert len(scene.listed) - before <= BURST + 60 * SMALL_BUDGET, "it had a job in a moment"
         scene.watch("waiting", alice())
-        scene.dispatches["waiting"] = [dispatched("helper", trio.current_time())]
+        scene.dispatches["waiting"] = [dispatched("helper", trio.current_time() - 2)]
         await trio.sleep(4)
         before = len(scene.listed)
         await trio.sleep(60)
