@@ -10,11 +10,9 @@ import socket
 import struct
 import subprocess
 import tempfile
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from attrs import define, field
@@ -22,6 +20,7 @@ from attrs import define, field
 from bridge.lab.server.guarded_process import IN_ORDER, Guarded
 from bridge.lab.server.ports import LOOPBACK, free_port
 from bridge.lab.server.server_errors import ServerStartError
+from bridge.lab.server.server_scope import ServerScope, wait_until_ready
 
 OVERRIDE: Final = "ROOM_ACTORS_POSTGRES_BIN"
 """Names the folder with `postgres` and `initdb`."""
@@ -79,7 +78,7 @@ def _has_programs(folder: Path) -> bool:
 
 
 @define(eq=False)
-class PrivatePostgres:
+class PrivatePostgres(ServerScope):
     """A running PostgreSQL, made by `PrivatePostgres.start`.  A context manager: leaving it stops
     it."""
 
@@ -117,7 +116,8 @@ class PrivatePostgres:
         process = Guarded(command, log=log, environment=_environment(), folder=folder)
         server = cls(port, process, folder if prefix[:1] == ["setpriv"] else None)
         try:
-            server._wait_until_ready(log)
+            silent = f"PostgreSQL does not answer; see {log}"
+            wait_until_ready(process, server._answers, START, silent)
         except BaseException:
             server.stop()
             raise
@@ -132,23 +132,6 @@ class PrivatePostgres:
         self._process.end(IN_ORDER, grace=2.0)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def _wait_until_ready(self, log: Path) -> None:
-        deadline = time.monotonic() + START
-        while not self._answers():
-            if self._process.wait(0.02) or time.monotonic() > deadline:
-                raise ServerStartError(f"PostgreSQL does not answer; see {log}")
 
     def _answers(self) -> bool:
         """It lets us in: before that it answers with an error."""

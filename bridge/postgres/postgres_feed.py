@@ -11,30 +11,26 @@ Each read connects anew, in a thread, as the feed over SQLite opens its file ane
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, final
 
 import trio
 from attrs import frozen
 
-from actors.journal.archive import ArchiveTrouble
 from actors.journal.feed import FeedEntry, FeedPage, Place, Position
-from actors.journal.session_reader import NoStore, StoreRefused
 from actors.session.codec import Unreadable
 from bridge.postgres.postgres_connection import PostgresConnection
 from bridge.postgres.postgres_reader import open_database_for_reading
 from bridge.postgres.postgres_statements import RETIRED_AFTER
+from bridge.store.feed_reads import FeedReads
 from bridge.store.journal_rows import unpack
 from bridge.store.replay import entries_of
 
-T = TypeVar("T")
-
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks for the batches of other workers."""
-READS: Final = 2
-"""Reads at the same time; others wait."""
 _AT_ONCE: Final = 50
 """Batches that one query reads."""
 
@@ -55,12 +51,10 @@ class PostgresFeed:
 
         `unreadable` is called in the event loop with the reason of each read that failed.
         """
-        self._url = url
         self._batch_written = batch_written
-        self._unreadable = unreadable
         self._look_every = look_every
         self._changed: trio.Event | None = None
-        self._limiter = trio.CapacityLimiter(READS)
+        self._reads = FeedReads[PostgresConnection](lambda: _snapshot(url), unreadable)
 
     @property
     def changed(self) -> trio.Event:
@@ -84,27 +78,20 @@ class PostgresFeed:
                 {str(one.worker): (one.newest + 1, 0) for one in workers if not one.is_retired}
             )
 
-        return await self._read(newest)
+        return await self._reads.read(newest)
 
     async def after(self, position: Position, limit: int) -> FeedPage:
         """See `Feed`.
 
         The journal goes back at least `bridge.store.retention.REPLAY` seconds.
         """
-        return await self._read(lambda db: _after(db, position, limit))
+        return await self._reads.read(lambda db: _after(db, position, limit))
 
-    async def _read(self, function: Callable[[PostgresConnection], T]) -> T:
-        def call() -> T:
-            with open_database_for_reading(self._url) as db, db.snapshot():
-                return function(db)
 
-        try:
-            return await trio.to_thread.run_sync(
-                call, limiter=self._limiter, abandon_on_cancel=True
-            )
-        except (NoStore, StoreRefused, ArchiveTrouble) as error:
-            self._unreadable(str(error))
-            raise ArchiveTrouble(str(error)) from None
+@contextmanager
+def _snapshot(url: str) -> Generator[PostgresConnection, None, None]:
+    with open_database_for_reading(url) as db, db.snapshot():
+        yield db
 
 
 @frozen

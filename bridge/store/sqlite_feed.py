@@ -9,26 +9,21 @@ Each read opens the file anew, in a thread.  The file may have been replaced mea
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Final, TypeVar, final
+from typing import final
 
 import trio
 
-from actors.journal.archive import ArchiveTrouble
 from actors.journal.feed import FeedEntry, FeedPage, Position
-from actors.journal.session_reader import NoStore, StoreRefused
 from actors.session.codec import Unreadable
+from bridge.store.feed_reads import FeedReads
 from bridge.store.journal_rows import unpack
 from bridge.store.replay import entries_of
 from bridge.store.schema import transaction
 from bridge.store.sqlite_reader import open_database
-
-T = TypeVar("T")
-
-READS: Final = 2
-"""Reads at the same time; others wait."""
 
 
 @final
@@ -45,10 +40,8 @@ class SqliteFeed:
 
         `unreadable` is called in the event loop with the reason of each read that failed.
         """
-        self._data_dir = data_dir
         self._changed = changed
-        self._unreadable = unreadable
-        self._limiter = trio.CapacityLimiter(READS)
+        self._reads = FeedReads[sqlite3.Connection](lambda: _snapshot(data_dir), unreadable)
 
     @property
     def changed(self) -> trio.Event:
@@ -57,27 +50,20 @@ class SqliteFeed:
 
     async def newest(self) -> Position:
         """See `Feed`."""
-        return await self._read(_newest)
+        return await self._reads.read(_newest)
 
     async def after(self, position: Position, limit: int) -> FeedPage:
         """See `Feed`.
 
         The journal goes back at least `bridge.store.retention.REPLAY` seconds.
         """
-        return await self._read(lambda db: _after(db, position, limit))
+        return await self._reads.read(lambda db: _after(db, position, limit))
 
-    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        def call() -> T:
-            with open_database(self._data_dir) as db, transaction(db, "DEFERRED"):
-                return function(db)
 
-        try:
-            return await trio.to_thread.run_sync(
-                call, limiter=self._limiter, abandon_on_cancel=True
-            )
-        except (NoStore, StoreRefused, ArchiveTrouble) as error:
-            self._unreadable(str(error))
-            raise ArchiveTrouble(str(error)) from None
+@contextmanager
+def _snapshot(data_dir: Path) -> Generator[sqlite3.Connection, None, None]:
+    with open_database(data_dir) as db, transaction(db, "DEFERRED"):
+        yield db
 
 
 def _newest(db: sqlite3.Connection) -> Position:

@@ -6,16 +6,14 @@ import importlib.util
 import os
 import shutil
 import socket
-import time
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from attrs import define, field
 
 from bridge.lab.server.guarded_process import AT_ONCE, Guarded
 from bridge.lab.server.ports import LOOPBACK, free_port
-from bridge.lab.server.server_errors import ServerStartError
+from bridge.lab.server.server_scope import ServerScope, wait_until_ready
 
 OVERRIDE: Final = "ROOM_ACTORS_REDIS_SERVER"
 PROGRAMS: Final = ("valkey-server", "redis-server")
@@ -42,7 +40,7 @@ def _package_folders(name: str) -> list[Path]:
 
 
 @define(eq=False)
-class PrivateRedis:
+class PrivateRedis(ServerScope):
     """A running Redis, made by `PrivateRedis.start`.  A context manager: leaving it stops it."""
 
     port: int
@@ -61,7 +59,8 @@ class PrivateRedis:
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         redis = cls(port, Guarded(command, log=log, environment=environment))
         try:
-            redis._wait_until_ready(log)
+            silent = f"Redis does not answer at {redis.address}; see {log}"
+            wait_until_ready(redis._process, redis._answers, START, silent)
         except BaseException:
             redis.stop()
             raise
@@ -75,23 +74,6 @@ class PrivateRedis:
     def stop(self) -> None:
         """End it.  Harmless if it has ended."""
         self._process.end(AT_ONCE)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def _wait_until_ready(self, log: Path) -> None:
-        deadline = time.monotonic() + START
-        while not self._answers():
-            if self._process.wait(0.02) or time.monotonic() > deadline:
-                raise ServerStartError(f"Redis does not answer at {self.address}; see {log}")
 
     def _answers(self) -> bool:
         try:
