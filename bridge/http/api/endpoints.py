@@ -120,13 +120,13 @@ class StoreReaders:
                 return None if session is None else (function(session),)
 
         try:
-            found = await self.read(read) if name else None
+            answer = await self.read(read) if name else None
         except SessionUnreadable as error:
             log.warning("session_unreadable_for_http", error=str(error))
             raise HTTPException(500, "the stored data of this session cannot be read") from None
-        if found is None:
+        if answer is None:
             raise HTTPException(404, NO_SESSION)
-        return found[0]
+        return answer[0]
 
 
 @final
