@@ -343,8 +343,13 @@ class RoomTable:
 
     def find_room(self, room_sid: str) -> RoomRecord | None:
         """The room with this SID, which differs from its key after another instance began."""
-        records = self._records.values()
-        return next((one for one in records if one.journal.state.room_sid == room_sid), None)
+        first = self._records.get(room_sid)
+        if first is not None and first.journal.state.room_sid == room_sid:
+            return first  # As nearly always: the key is the SID of the first instance.
+        for record in self._records.values():
+            if record.journal.state.room_sid == room_sid:
+                return record
+        return None
 
     def find_idle(self, room_sid: str) -> Journal | None:
         """A session in which no actor of ours is, open or ended."""

@@ -326,12 +326,11 @@ class Mailbox(Generic[M]):
             await trio.lowlevel.checkpoint()
             return
         self._reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
 
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._reader = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+    def _abort_wait(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def batch(self, most: int) -> Iterator[M | Slot]:
         """Up to `most` messages, one by one.  A question comes as its `Slot`.

@@ -41,28 +41,36 @@ def recounted(state: SessionState, was: Participant, person: Participant) -> Ses
         known = () if first is None else (first,)
         came = (join.joined_at for join in person.joins if person.is_visit(join))
         first = min((*known, *came), default=None)
-    state = change(
-        state,
-        first_person_at=first,
-        joins=state.joins + visits - visits_before,
-        aborted_joins=state.aborted_joins + person.aborted_joins - was.aborted_joins,
-    )
-    # `counted` without another look at all joins: somebody with a visit is one of the people.
-    state = _counted(state, was.person, -int(visits_before > 0), -int(was.takes_part))
-    return _counted(state, person.person, int(visits > 0), int(person.takes_part))
+    # Somebody with a visit is counted: `counted` would look at all joins once more.
+    counted_before, counted = int(visits_before > 0), int(visits > 0)
+    here_before, here = int(was.takes_part), int(person.takes_part)
+    changes = {
+        "first_person_at": first,
+        "joins": state.joins + visits - visits_before,
+        "aborted_joins": state.aborted_joins + person.aborted_joins - was.aborted_joins,
+    }
+    if state.person_key is None:
+        current, unique = (
+            state.current + here - here_before,
+            state.unique + counted - counted_before,
+        )
+        return change(state, **changes, current=current, unique=unique)
+    state = change(state, **changes)
+    state = _counted(state, was.person, -counted_before, -here_before)
+    return _counted(state, person.person, counted, here)
 
 
 def _counted(state: SessionState, person: str, counted: int, here: int) -> SessionState:
-    """The person has `counted` identities more that took part, and `here` more that are present."""
+    """The person has `counted` identities more that took part, and `here` more that are present.
+    Only with a person key."""
     if not (counted or here):
         return state
-    if state.person_key is not None:
-        persons = state.persons
-        if person in persons or len(persons) < MAX_PERSONS:
-            before = persons.get(person, (0, 0))
-            after = before[0] + counted, before[1] + here
-            state = change(state, persons={**persons, person: after})
-            counted, here = ((now > 0) - (was > 0) for was, now in zip(before, after, strict=True))
+    persons = state.persons
+    if person in persons or len(persons) < MAX_PERSONS:
+        before = persons.get(person, (0, 0))
+        after = before[0] + counted, before[1] + here
+        state = change(state, persons={**persons, person: after})
+        counted, here = ((now > 0) - (was > 0) for was, now in zip(before, after, strict=True))
     return change(state, current=state.current + here, unique=state.unique + counted)
 
 

@@ -141,4 +141,5 @@ class ActingControl(RoomControl):
             self.without_intent.append(f"{method} in {room} ({sid})")
 
     def _sid(self, room: str) -> str:
-        return next((live.sid for live in self._world.rooms.live if live.name == room), "")
+        live = self._world.rooms.find(room)
+        return "" if live is None else live.sid

@@ -102,6 +102,10 @@ class SimulatedRooms(RoomPort):
             room.webhook(WebhookRoomStarted(self.now(), int(self.now()), room.created_at, metadata))
         return room
 
+    def find(self, name: str) -> SimulatedRoom | None:
+        """The room of this name, if there is one now."""
+        return self._rooms.get(name)
+
     @property
     def live(self) -> tuple[SimulatedRoom, ...]:
         """Every room there is now."""

@@ -2,7 +2,7 @@
 
 trio shuffles tasks that could run at the same time, so that no program relies on their order.
 There is a private switch with which it sorts them first and shuffles them with a random
-source that can be seeded; `run` is the only place that knows it.  Where a trio has no such
+source that can be seeded; this module is the only place that knows it.  Where a trio has no such
 switch `SEEDABLE` is False: then virtual time and plans still hold, only the order of
 tasks does not repeat.  A test in tests/testing says loudly when that happens.
 """
@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple, Unpack, final
 import trio
 import trio.testing
 from trio._core import _run  # pyright: ignore[reportPrivateUsage]
+from trio._core._instrumentation import Instruments
 
 from actors.runtime import Sleepers, TimerClock
 
@@ -28,6 +29,10 @@ _SWITCH: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 
 SEEDABLE: Final = hasattr(_run, _SWITCH) and hasattr(getattr(_run, "_r", None), "seed")
 """Whether the scheduler of this trio can be seeded."""
+
+PASSES_A_LOOK: Final = 50
+"""Passes of the scheduler from one look outside to the next in a run of tasks alone.  Ctrl-C comes
+from outside."""
 
 
 def run(
@@ -53,7 +58,8 @@ class TasksOnlyClock(TimerClock):
 
     trio asks for the time to sleep only when no task can run, so the clock jumps right there.
     A `MockClock` must first see that nothing comes from outside: each jump is an extra pass of
-    the scheduler, a third of the passes of a large simulation.
+    the scheduler, a third of the passes of a large simulation.  For the same reason trio looks for
+    what comes from outside only in one of `PASSES_A_LOOK` passes.
     """
 
     def __init__(self) -> None:
@@ -61,7 +67,7 @@ class TasksOnlyClock(TimerClock):
         self.sleepers = Sleepers()
 
     def start_clock(self) -> None:
-        pass
+        _make_passes_lean()
 
     def current_time(self) -> float:
         return self._now
@@ -73,6 +79,52 @@ class TasksOnlyClock(TimerClock):
         self._now = max(self._now, deadline)
         self.sleepers.wake(self._now)
         return 0.0
+
+
+def _make_passes_lean() -> None:
+    """Leave out of the passes of the present run what its tasks do not need.  Their order stays."""
+    runner: Any = _run.GLOBAL_RUN_CONTEXT.runner
+    runner.io_manager = _RareLooks(runner.io_manager)
+    runner.instruments = _Hooks(runner.instruments.data)
+
+
+class _RareLooks:
+    """The part of trio that waits for files and sockets, which is asked rarely.
+
+    Each pass of the scheduler asks the system for events, also if a task can run: a system call
+    that finds nothing where tasks wait only for each other.
+    """
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self._look = manager.get_events
+        self._passes = 0
+        self.process_events = manager.process_events
+
+    def get_events(self, timeout: float) -> Any:
+        self._passes += 1
+        if timeout > 0.0 or self._passes % PASSES_A_LOOK == 0:
+            return self._look(timeout)
+        return ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+
+class _Hooks(dict[str, Any]):
+    """The instruments of a run.
+
+    trio asks several times a pass whether there is one, of a mapping that is written in Python.
+    This one is a `dict`.
+    """
+
+    add_instrument = Instruments.add_instrument
+    remove_instrument = Instruments.remove_instrument
+    call = Instruments.call
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return self
 
 
 @contextmanager
@@ -92,8 +144,13 @@ def _seeded(seed: int) -> Generator[None, None, None]:
 
 
 class _Shuffler(Random):
-    """Shuffles as `Random` does.  Most passes run one task: there is nothing to shuffle."""
+    """Gives the order that `Random` gives, without two calls for each task of a pass."""
 
     def shuffle(self, x: MutableSequence[Any]) -> None:
-        if len(x) > 1:
-            super().shuffle(x)
+        draw = self.getrandbits
+        for last in range(len(x) - 1, 0, -1):
+            bits = (last + 1).bit_length()
+            other = draw(bits)
+            while other > last:
+                other = draw(bits)
+            x[last], x[other] = x[other], x[last]

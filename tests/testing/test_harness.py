@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -172,6 +173,42 @@ def test_the_seeded_order_of_tasks_is_the_one_that_random_gives() -> None:
         mine.shuffle(order)
         real.shuffle(same)
         assert (order, mine.getstate()) == (same, real.getstate())
+
+
+def test_a_run_of_tasks_alone_still_hears_from_outside() -> None:
+    async def main() -> int:
+        token, heard = trio.lowlevel.current_trio_token(), list[int]()
+        thread = Thread(target=token.run_sync_soon, args=(heard.append, 1))
+        thread.start()
+        thread.join()
+        passes = 0
+        while not heard:
+            passes += 1
+            await trio.lowlevel.checkpoint()
+        return passes
+
+    assert run(main, clock=TasksOnlyClock()) <= schedule.PASSES_A_LOOK + 2
+
+
+def test_a_run_of_tasks_alone_has_trios_instruments() -> None:
+    class Steps(trio.abc.Instrument):
+        counted = 0
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.counted += 1
+
+    first, second = Steps(), Steps()
+
+    async def main() -> None:
+        trio.lowlevel.add_instrument(second)
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        trio.lowlevel.remove_instrument(second)
+        await trio.lowlevel.checkpoint()
+
+    run(main, clock=TasksOnlyClock(), instruments=(first,))
+    assert second.counted == 5
+    assert first.counted > 6
 
 
 def test_a_run_leaves_trios_source_of_random_order_as_it_was() -> None:
