@@ -13,12 +13,13 @@ This module imports neither trio nor a database, so a command that reads starts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, final
 
 from attrs import frozen
+from msgspec.structs import replace
 
 from actors.journal.alert_history import ALL_ALERTS, AlertFilters, AlertPage
 from actors.journal.session_filters import ALL, Filters
@@ -230,3 +231,40 @@ within the block."""
 def newest_worker(reader: SessionReader) -> WorkerRow | None:
     """The running worker that started last, or else the last one; None if none has written yet."""
     return next(iter(reader.workers()), None)
+
+
+def whole_view(session: OpenSession) -> SessionView:
+    """The view with the timeline, if that is kept."""
+    if session.timeline is None:
+        return session.view
+    return replace(session.view, timeline=tuple(session.timeline))
+
+
+@final
+class ListedTimeline:
+    """A timeline that is in memory.  See `Timeline`."""
+
+    def __init__(self, entries: Sequence[EntryView]) -> None:
+        self._entries = entries
+
+    def __iter__(self) -> Iterator[EntryView]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._entries
+
+    def backwards(self) -> Iterator[EntryView]:
+        """See `Timeline`."""
+        return reversed(self._entries)
+
+    def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
+        """See `Timeline`.  A cursor is the number of entries before it."""
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
+            raise BadCursor("this is not a cursor of a timeline")
+        begin = 0 if cursor is None else int(cursor)
+        end = begin + limit
+        more = end < len(self._entries)
+        return TimelinePage(list(self._entries[begin:end]), str(end) if more else None)

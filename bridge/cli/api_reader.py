@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NoReturn, final
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from actors.journal.alert_history import ALL_ALERTS, AlertFilters, AlertPage
 from actors.journal.conversation_texts import ALL_TEXTS, TextFilters
@@ -15,11 +15,12 @@ from actors.journal.session_filters import ALL, FILTERS, Filters
 from actors.journal.session_reader import (
     BadCursor,
     Day,
+    ListedTimeline,
     LiveSession,
     OpenSession,
     SessionPage,
-    TimelinePage,
     WorkerRow,
+    whole_view,
 )
 from actors.journal.text_filters import TEXT_FILTERS
 from actors.session import EntryView, SessionRow, SessionView
@@ -173,9 +174,7 @@ class ApiReader:
     def session(self, name: str | None = None) -> SessionView | None:
         """See `SessionReader`."""
         with self.open_session(name) as session:
-            if session is None or session.timeline is None:
-                return None if session is None else session.view
-            return replace(session.view, timeline=tuple(session.timeline))
+            return None if session is None else whole_view(session)
 
     @contextmanager
     def open_session(self, name: str | None = None) -> Generator[OpenSession | None, None, None]:
@@ -194,7 +193,7 @@ class ApiReader:
         timeline = None
         if first.timeline is not None:
             parts = self._parts(name, first)
-            timeline = FetchedTimeline([entry for part in parts for entry in part])
+            timeline = ListedTimeline([entry for part in parts for entry in part])
         fields: dict[str, Any] = asdict(first)
         del fields["next"]
         yield OpenSession(SessionView(**{**fields, "timeline": timeline}), timeline)
@@ -218,31 +217,3 @@ class ApiReader:
 
     def _cannot(self, what: str) -> NoReturn:
         raise NotImplementedError(f"the API does not {what}")
-
-
-@final
-class FetchedTimeline:
-    """See `Timeline`."""
-
-    def __init__(self, entries: list[EntryView]) -> None:
-        self._entries = entries
-
-    def __iter__(self) -> Iterator[EntryView]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, entry: object) -> bool:
-        return entry in self._entries
-
-    def backwards(self) -> Iterator[EntryView]:
-        """See `Timeline`."""
-        return reversed(self._entries)
-
-    def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
-        """See `Timeline`.  A cursor is the number of entries before it."""
-        begin = int(cursor) if cursor is not None and cursor.isdigit() else 0
-        more = begin + limit < len(self._entries)
-        entries = self._entries[begin : begin + limit]
-        return TimelinePage(entries, str(begin + limit) if more else None)

@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, final
 
-from msgspec.structs import replace
-
 from actors.journal.alert_history import ALL_ALERTS, AlertFilters, AlertPage
 from actors.journal.archive import JournalRow
 from actors.journal.session_filters import ALL, Filters, regex_of
@@ -24,6 +22,7 @@ from actors.journal.session_reader import (
     SessionPage,
     SessionUnreadable,
     WorkerRow,
+    whole_view,
 )
 from actors.session import SessionRow, SessionState, SessionView, session_row
 from actors.session.view import view_with
@@ -131,9 +130,7 @@ class SqlReader:
     def session(self, name: str | None = None) -> SessionView | None:
         """See `SessionReader`."""
         with self.open_session(name) as session:
-            if session is None or session.timeline is None:
-                return None if session is None else session.view
-            return replace(session.view, timeline=tuple(session.timeline))
+            return None if session is None else whole_view(session)
 
     @contextmanager
     def open_session(self, name: str | None = None) -> Generator[OpenSession | None, None, None]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
@@ -91,14 +91,36 @@ class AudioFiles:
             for part in self._folder.glob(f"{_PART}*"):
                 if now - part.stat().st_mtime > STALE:
                     part.unlink(missing_ok=True)
-        removed, left = 0, self._most_bytes
-        for audio in sorted(audio_files(self._folder), key=lambda one: -one.written_at):
-            left -= audio.size
-            if left < 0 or now - audio.written_at > self._keep:
-                with suppress(OSError):
-                    audio.path.unlink()
-                    removed += 1
-        return removed
+        return prune_files(self._folder, "*.*.*.ogg", now, self._keep, self._most_bytes)
+
+
+def prune_files(folder: Path, pattern: str, now: float, keep: float, most_bytes: int) -> int:
+    """Remove the files that were written more than `keep` seconds before `now`, and the oldest
+    beyond `most_bytes`.  Gives their number."""
+    removed, left = 0, most_bytes
+    files: list[tuple[float, int, Path]] = []
+    for path in folder.glob(pattern):
+        with suppress(OSError):
+            stat = path.stat()
+            files.append((stat.st_mtime, stat.st_size, path))
+    for written_at, size, path in sorted(files, reverse=True):
+        left -= size
+        if left < 0 or now - written_at > keep:
+            with suppress(OSError):  # It is tried again a minute later.
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def erase_files(folder: Path, pattern: str, room_sids: frozenset[str]) -> int:
+    """Remove the files of these room instances, by the first part of their names.  Gives their
+    number."""
+    erased = 0
+    for path in folder.glob(pattern):
+        if path.name.partition(".")[0] in room_sids:
+            path.unlink(missing_ok=True)
+            erased += 1
+    return erased
 
 
 async def prune_for_ever(prune: Callable[[float], int], clock: Callable[[], float]) -> None:
@@ -108,25 +130,9 @@ async def prune_for_ever(prune: Callable[[float], int], clock: Callable[[], floa
         await trio.sleep(PRUNE_EVERY)
 
 
-def audio_files(folder: Path) -> Iterator[AudioFile]:
-    """The recordings in a folder."""
-    try:
-        paths = list(folder.iterdir())
-    except OSError:
-        return
-    for path in paths:
-        if not path.name.startswith(_PART) and (audio := _audio_file(path)) is not None:
-            yield audio
-
-
 def erase_audio(data_dir: Path, room_sids: frozenset[str]) -> int:
     """Remove the recordings of these room instances.  Gives the number of files."""
-    erased = 0
-    for audio in audio_files(data_dir / FOLDER):
-        if audio.room_sid in room_sids:
-            audio.path.unlink(missing_ok=True)
-            erased += 1
-    return erased
+    return erase_files(data_dir / FOLDER, "*.*.*.ogg", room_sids)
 
 
 def _audio_file(path: Path) -> AudioFile | None:

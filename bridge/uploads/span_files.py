@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from attrs import frozen
 
+from bridge.uploads.audio_files import erase_files, prune_files
 from bridge.uploads.upload_facts import RunFacts, UploadedSpan
 
 log = structlog.get_logger()
@@ -76,19 +77,8 @@ class SpanFiles:
     def prune(self, now: float) -> int:
         """Remove what is older than `keep`, and the oldest beyond `most_bytes`.  Gives the number
         of files.  `now`: Unix seconds."""
-        removed, left = 0, self.most_bytes
-        files: list[tuple[float, int, Path]] = []
-        for path in (self.data_dir / FOLDER).glob("*.jsonl"):
-            with suppress(OSError):
-                stat = path.stat()
-                files.append((stat.st_mtime, stat.st_size, path))
-        for written_at, size, path in sorted(files, reverse=True):
-            left -= size
-            if left < 0 or now - written_at > self.keep:
-                with suppress(OSError):  # It is tried again a minute later.
-                    path.unlink()
-                    removed += 1
-        return removed
+        folder = self.data_dir / FOLDER
+        return prune_files(folder, "*.jsonl", now, self.keep, self.most_bytes)
 
     def _path(self, room_sid: str, job_id: str) -> Path | None:
         if not (_ID.fullmatch(room_sid) and _ID.fullmatch(job_id)):
@@ -98,9 +88,4 @@ class SpanFiles:
 
 def erase_spans(data_dir: Path, room_sids: frozenset[str]) -> int:
     """Remove the spans of these room instances.  Gives the number of files."""
-    erased = 0
-    for path in (data_dir / FOLDER).glob("*.jsonl"):
-        if path.name.partition(".")[0] in room_sids:
-            path.unlink(missing_ok=True)
-            erased += 1
-    return erased
+    return erase_files(data_dir / FOLDER, "*.jsonl", room_sids)

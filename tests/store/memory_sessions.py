@@ -6,7 +6,7 @@ The port without a database: it does with lists and filters what every store mus
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import final
@@ -20,15 +20,14 @@ from actors.journal.session_filters import ALL, Filters, regex_of
 from actors.journal.session_reader import (
     BadCursor,
     Day,
+    ListedTimeline,
     LiveSession,
     NoStore,
     OpenSession,
     SessionPage,
-    TimelinePage,
     WorkerRow,
 )
 from actors.session import (
-    EntryView,
     SessionRow,
     SessionState,
     SessionView,
@@ -209,7 +208,7 @@ class MemoryReader:
             yield None
             return
         chosen = ([one for one in candidates if not one.state.ended] or candidates)[-1]
-        timeline = MemoryTimeline([entry_view(entry) for entry in chosen.entries])
+        timeline = ListedTimeline([entry_view(entry) for entry in chosen.entries])
         yield OpenSession(view_with(chosen.state, _as_of(chosen.state), timeline), timeline)
 
     def damage(self) -> str | None:
@@ -241,36 +240,6 @@ class MemoryReader:
                 )
             )
         )
-
-
-@final
-class MemoryTimeline:
-    """See `Timeline`."""
-
-    def __init__(self, entries: Sequence[EntryView]) -> None:
-        self._entries = entries
-
-    def __iter__(self) -> Iterator[EntryView]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, entry: object) -> bool:
-        return entry in self._entries
-
-    def backwards(self) -> Iterator[EntryView]:
-        """See `Timeline`."""
-        return reversed(self._entries)
-
-    def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
-        """See `Timeline`.  A cursor is the number of entries before it."""
-        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
-            raise BadCursor("this is not a cursor of a timeline")
-        begin = 0 if cursor is None else int(cursor)
-        end = begin + limit
-        more = end < len(self._entries)
-        return TimelinePage(list(self._entries[begin:end]), str(end) if more else None)
 
 
 def _as_of(state: SessionState) -> float:

@@ -24,6 +24,7 @@ from bridge.http.upload_endpoint import (
     SWITCHED_OFF,
     UploadEndpoint,
 )
+from bridge.livekit.tokens import LEEWAY
 from bridge.uploads import upload_desk
 from bridge.uploads.audio_files import AudioFiles, AudioUpload
 from bridge.uploads.bounded_gzip import unpacked
@@ -32,7 +33,6 @@ from bridge.uploads.report_reader import audio_run
 from bridge.uploads.upload_desk import Upload, UploadDesk
 from bridge.uploads.upload_facts import RunFacts, RunKey
 from bridge.uploads.upload_reader import UploadReader
-from bridge.uploads.upload_token import LEEWAY
 from tests.http.site import HANG, Answer, Site, answer_in, open_site, polite, read_all
 from tests.uploads.agent_uploads import (
     KEY,

@@ -12,8 +12,8 @@ import jwt
 import pytest
 from livekit.protocol.webhook import WebhookEvent
 
-from bridge.livekit.tokens import ApiKey
-from bridge.livekit.webhooks.verify import LEEWAY, OLDEST, Refusal, read_event, read_token
+from bridge.livekit.tokens import LEEWAY, ApiKey
+from bridge.livekit.webhooks.verify import OLDEST, Refusal, read_event, read_token
 from tests.livekit.webhooks.webhook_sender import KEY, OTHER, body_of, event, token_for
 
 NOW = time.time()
