@@ -95,10 +95,13 @@ class ChangedSession:
     """It began, ended or was continued, or a record has no row: a checkpoint is due at once."""
 
     def is_due(self, now: float) -> bool:
-        # In both directions, because a clock may be set back.
-        aged = abs(now - self.since) >= CHECKPOINT_AGE
-        many = self.rows >= CHECKPOINT_ROWS or self.bytes >= CHECKPOINT_BYTES
-        return self.urgent or many or aged
+        return (
+            self.urgent
+            # In both directions, because a clock may be set back.
+            or abs(now - self.since) >= CHECKPOINT_AGE
+            or self.rows >= CHECKPOINT_ROWS
+            or self.bytes >= CHECKPOINT_BYTES
+        )
 
 
 @define(eq=False)
