@@ -12,6 +12,8 @@ met no other agents, rooms are listed again at a much lower rate.
 Other agents are met where one is seen in a room, or a dispatch waits for one for a while.  A
 dispatch that has a job is not enough: the agent may be hidden, as another worker that watches rooms
 is.  No session sees it, and its rooms would be listed again and again for nothing.
+
+A dispatch whose agent is there and hidden is not reported: to the session it would be missing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Final, Protocol, final
 import structlog
 import trio
 from attrs import define
-from livekit.protocol import agent_dispatch
+from livekit.protocol import agent_dispatch, models
 
 from actors.session import SessionState
 from actors.session.agent_reports import MAX_LABEL, AgentDispatchListed
@@ -52,6 +54,10 @@ class ListsDispatches(Protocol):
 
     async def list_dispatch(self, name: str) -> list[agent_dispatch.AgentDispatch]:
         """The dispatches of a room.  Raises `ApiError`."""
+        ...
+
+    async def list_participants(self, name: str) -> list[models.ParticipantInfo]:
+        """Everybody in a room, also those who are hidden.  Raises `ApiError`."""
         ...
 
 
@@ -142,29 +148,42 @@ class AgentDispatches:
         except ApiError:
             return  # The room may be over.  It is listed again if it is not.
         room.listed_at, room.has_new = at, False
-        for event in self._events(self._clock(), dispatches):
+        for one, event in self._events(self._clock(), dispatches):
             room.has_new = room.has_new or not event.job_ids
             waits = not event.job_ids and event.at - event.created_at >= WAITS_AFTER
             self.met_agents = self.met_agents or waits
             reported = room.reported = {} if room.reported is None else room.reported
             if reported.get(event.dispatch_id) != event.job_ids:
                 reported[event.dispatch_id] = event.job_ids
-                self._report(state.room_sid, event)
+                if not await self._is_hidden(state, one):
+                    self._report(state.room_sid, event)
+
+    async def _is_hidden(self, state: SessionState, one: agent_dispatch.AgentDispatch) -> bool:
+        """True if the agent of a dispatch is in the room and hidden."""
+        identities = {job.state.participant_identity for job in one.state.jobs} - {""}
+        if not identities or not identities.isdisjoint(state.present):
+            return False
+        try:
+            participants = await self._api.list_participants(state.room)
+        except ApiError:
+            return False
+        return any(who.identity in identities and who.permission.hidden for who in participants)
 
     def _events(
         self, at: float, dispatches: Iterable[agent_dispatch.AgentDispatch]
-    ) -> Iterator[AgentDispatchListed]:
+    ) -> Iterator[tuple[agent_dispatch.AgentDispatch, AgentDispatchListed]]:
         for one in dispatches:
             state = one.state
             if not one.agent_name or one.agent_name in self._own_names or state.deleted_at:
                 continue
-            yield AgentDispatchListed(
+            event = AgentDispatchListed(
                 at,
                 one.id[:MAX_LABEL],
                 one.agent_name[:MAX_LABEL],
                 state.created_at / NANOSECONDS,
                 tuple(sorted(job.id[:MAX_LABEL] for job in state.jobs)[:10]),
             )
+            yield one, event
 
 
 def _joined_since(state: SessionState, listed_at: float) -> bool:

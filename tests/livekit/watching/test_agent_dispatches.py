@@ -7,7 +7,7 @@ from typing import Any
 import trio
 import trio.testing
 from attrs import define, field
-from livekit.protocol import agent, agent_dispatch
+from livekit.protocol import agent, agent_dispatch, models
 
 from actors.session import SessionState, Watching, apply, begin
 from actors.session.agent_reports import AgentDispatchListed
@@ -28,6 +28,9 @@ class Scene:
     reported: list[tuple[str, AgentDispatchListed]] = field(
         factory=list[tuple[str, AgentDispatchListed]]
     )
+    participants: dict[str, list[models.ParticipantInfo]] = field(
+        factory=dict[str, list[models.ParticipantInfo]]
+    )
     fails: bool = False
 
     def watch(self, room: str, *people: ParticipantInfo) -> None:
@@ -42,6 +45,10 @@ class Scene:
         if self.fails:
             raise Unavailable("no response from servers (HTTP 503)")
         return self.dispatches.get(name, [])
+
+    async def list_participants(self, name: str) -> list[models.ParticipantInfo]:
+        await trio.lowlevel.checkpoint()
+        return self.participants.get(name, [])
 
     def report(self, sid: str, event: AgentDispatchListed) -> None:
         self.reported.append((sid, event))
@@ -141,4 +148,24 @@ async def test_a_server_that_does_not_answer_is_asked_again(
         scene.fails = False
         await trio.sleep(10)
         assert len(scene.reported) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_agent_that_is_there_and_hidden_is_not_missing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scene = Scene()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.service().run)
+        for room, hidden in (("hidden", True), ("seen", False)):
+            scene.watch(room, alice())
+            one = dispatched("helper", trio.current_time(), "AJ_1")
+            one.state.jobs[0].state.participant_identity = "agent-1"
+            scene.dispatches[room] = [one]
+            permission = models.ParticipantPermission(hidden=hidden)
+            scene.participants[room] = [
+                models.ParticipantInfo(identity="agent-1", permission=permission)
+            ]
+        await trio.sleep(30)
+        assert [sid for sid, _ in scene.reported] == ["RM_seen"]
         nursery.cancel_scope.cancel()
