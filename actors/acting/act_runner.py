@@ -164,7 +164,7 @@ class ActRunner(Actor[ActsIntended]):
     async def _carry_out(self, sid: str, acts: list[OpenAct]) -> None:
         """The acts of one episode, in order."""
         noted_at = trio.current_time()
-        await self._sessions.store()
+        await self._sessions.store(sid)
         for act in acts:
             key = (sid, act.plan.key)
             if not self._is_open(sid, act):

@@ -153,7 +153,7 @@ class Recorder(Actor[RecorderMessage]):
     async def _carry_out(self, state: SessionState, wanted: RecordingIntent) -> RecordingResult:
         """Ask LiveKit, once the intent is on the disk."""
         with trio.move_on_after(STORE_WITHIN) as storing:
-            await self._sessions.store()
+            await self._sessions.store(state.room_sid)
         if storing.cancelled_caught:
             return await self._give_up(state, wanted, "the store does not take the intent", True)
         began = trio.current_time()

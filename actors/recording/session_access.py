@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol, final
 
 from actors.journal.backlog import Backlog
+from actors.journal.journal import JournalView
 from actors.journal.store_actor import Flush
 from actors.rooms.messages import Reported
 from actors.rooms.room_table_view import RoomTableView
@@ -37,9 +38,10 @@ class SessionAccess(Protocol):
         """Have a report folded; the state after it.  None where there is no such session."""
         ...
 
-    async def store(self) -> None:
-        """Wait until everything that was reported by now is on the disk: for ever, where the disk
-        takes nothing."""
+    async def store(self, room_sid: str) -> None:
+        """Wait until everything that this session recorded by now is on the disk: for ever, where
+        the disk takes nothing.  Also for the lease of its room: until then another worker carries
+        out what it intends."""
         ...
 
 
@@ -59,9 +61,12 @@ class RoomTableSessions(SessionAccess):
         await self._backlog.ready.wait()
 
     def find(self, room_sid: str) -> SessionState | None:
-        record = self._table.find_room(room_sid)
-        journal = self._table.find_idle(room_sid) if record is None else record.journal
+        journal = self._journal(room_sid)
         return None if journal is None else journal.state
+
+    def _journal(self, room_sid: str) -> JournalView | None:
+        record = self._table.find_room(room_sid)
+        return self._table.find_idle(room_sid) if record is None else record.journal
 
     def all(self) -> Iterable[SessionState]:
         return [journal.state for journal in self._table.journals]
@@ -81,11 +86,21 @@ class RoomTableSessions(SessionAccess):
             await sleep(AGAIN)
         return None
 
-    async def store(self) -> None:
+    async def store(self, room_sid: str) -> None:
         while True:
+            journal = self._journal(room_sid)
+            before = None if journal is None else (journal.number, journal.seq)
             try:
-                if await self._store.ask(Flush, timeout=float("inf")):
+                if await self._store.ask(Flush, timeout=float("inf")) and (
+                    journal is None or before is None or self._has_stored(journal, *before)
+                ):
                     return
             except ActorError:
                 pass
             await sleep(AGAIN)
+
+    def _has_stored(self, journal: JournalView, number: int, seq: int) -> bool:
+        """True if the flush had the records up to `seq`.  It leaves out those of a session that the
+        database refused."""
+        same = journal.number == number and not journal.foreign
+        return same and self._backlog.has_stored(number, seq)

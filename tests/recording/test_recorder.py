@@ -66,7 +66,7 @@ class DurableSessions(SessionAccess):
         self.told += [entry.event for entry in entries]
         return state
 
-    async def store(self) -> None:
+    async def store(self, room_sid: str) -> None:
         await trio.sleep(0.05)
         if not self.disk_works:
             await trio.sleep_forever()
@@ -361,7 +361,7 @@ async def test_a_stop_that_was_wanted_before_a_kill_is_carried_out_after_it(
             stage.egress.reachable = lambda: False
             stopped = await stage.stop(recorder, sid)
             assert (stopped.outcome, stopped.retry) == ("failed", True)
-            await stage.sessions.store()
+            await stage.sessions.store(sid)
             await trio.sleep_forever()
     stage.sessions.kill()
     stage.egress.reachable = lambda: True

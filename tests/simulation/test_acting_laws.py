@@ -68,7 +68,7 @@ Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def act_before_it_is_durable(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def store(_: RoomTableSessions) -> None:
+    async def store(_: RoomTableSessions, __: str) -> None:
         return
 
     monkeypatch.setattr(RoomTableSessions, "store", store)
