@@ -30,7 +30,7 @@ from actors.simulation import (
     shrunk,
     world,
 )
-from actors.simulation.plan import ACTIONS, AGENT, MEASURE
+from actors.simulation.plan import ACTIONS, AGENT, MEASURE, _below
 from actors.simulation.plan_steps import STEPS
 from actors.testing import (
     SEEDABLE,
@@ -232,6 +232,14 @@ def test_a_world_is_freed_without_the_collector(monkeypatch: pytest.MonkeyPatch)
 
 
 # ---------------------------------------------------------------- plans
+
+
+def test_a_plan_draws_the_numbers_that_random_draws() -> None:
+    mine, real = Random(7), Random(7)
+    for limit in (1, 2, 3, 4, 7, 8, 61):
+        assert [_below(limit, mine.getrandbits) for _ in range(20)] == [
+            real.randrange(limit) for _ in range(20)
+        ]
 
 
 def test_a_plan_can_be_saved_and_is_the_same_afterwards() -> None:
