@@ -14,6 +14,11 @@ dispatch that has a job is not enough: the agent may be hidden, as another worke
 is.  No session sees it, and its rooms would be listed again and again for nothing.
 
 A dispatch whose agent is there and hidden is not reported: to the session it would be missing.
+
+The first list of each room stays, also where no agents are in use.  A dispatch whose agent never
+came has no other trace: no webhook, no participant, and nothing in the lists of rooms and people.
+A list is of one room, and a room in which nobody is may wait for its agent too (one that calls
+somebody by phone).  Without this list the first missing agent of a server is never found.
 """
 
 from __future__ import annotations
