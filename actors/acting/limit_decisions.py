@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from actors.acting.decisions import ReportFault
 from actors.rooms.room_rules import RoomRules
 from actors.rules.limits import Limit, LimitKind
-from actors.rules.room_limits import LimitAct, RoomLimits
+from actors.rules.room_limits import LimitAct, RoomLimits, target_sid
 from actors.session import Permissions, SessionState, TimelineEntry
 from actors.session.rule_records import PlannedAct, RuleFired, RuleRecord, RuleResolved
 from actors.session.rule_state import HOLD, RELEASE
@@ -93,7 +93,7 @@ class LimitDecisions(RoomRules):
 
     def _plans(self, act: LimitAct, state: SessionState) -> Iterator[PlannedAct]:
         excess, at, message = act.excess, act.at, act.excess.limit.message
-        plan = PlannedAct(self._key(at), act.step, sid=excess.track_sid or excess.sid)
+        plan = PlannedAct(self._key(at), act.step, sid=target_sid(act.step, excess))
         if act.step == "end_room":
             if message:
                 yield evolve(plan, act="send")

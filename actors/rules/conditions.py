@@ -23,7 +23,7 @@ from actors.rules.comparisons import (
     seconds,
     share,
 )
-from actors.rules.room_history import RoomHistory
+from actors.rules.room_history import WINDOW, RoomHistory
 from actors.session import ENTRY_KEYS, QUALITIES, Quality, SessionState, TrackSource
 from actors.session.agent_problems import open_problems, quiet_since, thinking_since
 from actors.session.measurement import poor_microphones
@@ -301,7 +301,8 @@ def _message_rate(value: object) -> Condition:
         # With time alone a rate only falls.
         if wanted.sign in (">", ">=") and not holds(look):
             return None
-        return look.history.messages[0][0] + 60.0 if look.history.messages else None
+        ends = (at + WINDOW for at, _ in look.history.messages)
+        return next((end for end in ends if end > look.now), None)
 
     return Condition(holds, frozenset({"data_message", "messages_thinned"}), turns)
 

@@ -62,6 +62,11 @@ class LimitAct:
         return self.excess.identity
 
 
+def target_sid(step: LimitStep, excess: Excess) -> str:
+    """The SID on which the server is asked to act: of the track for a mute, else of the join."""
+    return excess.track_sid if step == "mute" else excess.sid
+
+
 _NEVER: Final = (-inf,)
 _Key: TypeAlias = tuple[str, LimitKind, str, str]
 _AlertKey: TypeAlias = tuple[str, str]
@@ -153,6 +158,9 @@ class RoomLimits:
         present = {one.sid for one in people}
         for act in over:
             sid = act.excess.sid
+            # A hold ends the tracks of its person: one for tracks lasts as long as the join.
+            if act.excess.kind == "tracks":
+                continue
             if act.step == "hold" and not act.detail and sid in present - still_on_hold:
                 still_on_hold.add(sid)  # Only once, even if several limits held them.
                 yield LimitAct(now, "release", act.excess)
@@ -224,8 +232,9 @@ def _is_recent(at: float, now: float) -> bool:
 
 
 def _is_same(act: LimitAct, other: LimitAct) -> bool:
-    one, another = act.excess, other.excess
-    return (act.step, one.sid, one.track_sid) == (other.step, another.sid, another.track_sid)
+    return (act.step, target_sid(act.step, act.excess)) == (
+        other.step, target_sid(other.step, other.excess)
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- what an earlier run did
@@ -256,13 +265,15 @@ def _acted_of(
         limit, step = excess.limit, excess.limit.action(excess.kind)
         hold = rules.holds.get(excess.identity)
         is_on_hold = step == "hold" and hold is not None and limit.name in hold.rules
-        if is_on_hold or (limit.name, step, excess.track_sid or excess.sid) in under_way:
+        if is_on_hold or (limit.name, step, target_sid(step, excess)) in under_way:
             yield key, LimitAct(-inf, step, excess)
     acted = {(excess.limit.name, excess.identity) for excess in beyond.values()}
     for one in people:
         hold = rules.holds.get(one.identity)
         names = () if hold is None else hold.rules
         for limit in limits:
+            if limit.people is None:
+                continue  # Only where people left there is room again.
             if limit.name in names and (limit.name, one.identity) not in acted:
                 # There is room for them now: the first look ends the hold.
                 excess = Excess(limit, "people", one.identity, one.sid)

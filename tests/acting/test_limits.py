@@ -191,6 +191,26 @@ async def test_a_track_beyond_the_limit_is_muted() -> None:
         assert world.done == [("act_done", "mute", "ann", "muted")]
 
 
+async def test_a_hold_for_tracks_ends_them_and_lasts_as_long_as_the_join() -> None:
+    limit = Limit("tracks", ("team-*",), tracks_per_person=1, over="hold")
+    async with limited(limit).running() as world:
+        ann = world.room("team-1", "ann").people["ann"]
+        ann.publish("microphone")
+        await trio.sleep(SOON)
+        assert world.done == []
+        ann.publish("camera")
+        ann.publish("screen")
+        await trio.sleep(SOON)
+        await world.restart()
+        await trio.sleep(SOON)
+        # A server ends the tracks of somebody who may not publish.
+        assert not ann.tracks
+        assert world.done == [("act_done", "hold", "ann", "permissions taken")]
+        permissions = ann.info().permissions
+        assert permissions is not None
+        assert not permissions.can_publish
+
+
 async def test_an_alert_fires_once_and_is_resolved_once_over_a_restart() -> None:
     async with limited(Limit("one", ("team-*",), people=1, over="alert")).running() as world:
         room = world.room("team-1", "ann", "bob")

@@ -187,6 +187,23 @@ def test_a_gap_that_was_over_before_anybody_looked_counts_for_nothing_either() -
     assert room.happened == [(350, "alone", "firing", "")]
 
 
+def test_a_rate_of_messages_falls_second_by_second_with_time_alone() -> None:
+    busy = {"name": "busy", "when": {"message_rate": "> 6/m"}, "then": ["alert"]}
+    quiet = {"name": "quiet", "when": {"message_rate": "< 3/m"}, "then": ["alert"]}
+    room = RuledRoom(busy, quiet)
+    room.joins(0, "alice")
+    for at in (10, *[30] * 9, *[40] * 5):
+        room.take(at, DataReceived(T0 + at, "alice", "chat", 5, "text"))
+    room.pass_to(1000)
+    assert room.happened == [
+        (0, "quiet", "firing", ""),
+        (30, "quiet", "resolved", ""),
+        (30, "busy", "firing", ""),
+        (90, "busy", "resolved", ""),
+        (100, "quiet", "firing", ""),
+    ]
+
+
 def test_no_rule_is_fired_by_what_rules_do() -> None:
     every = {"name": "every", "event": "*", "then": [{"send": "x"}]}
     room = RuledRoom(every)
