@@ -107,12 +107,16 @@ class Tab:
         """Errors and warnings of its console."""
         return await self.order("errors")
 
-    async def faults(self) -> list[str]:
-        """The violations that axe-core finds: impact, rule and place."""
+    async def faults(self, tag: str | None = None) -> list[str]:
+        """The violations of axe-core's rules, or of those with a tag: impact, rule and place."""
         await self.evaluate(AXE)
-        found = await self.evaluate("axe.run(document)")
+        # With the places where all is well, an answer is longer than the page.
+        options = {"resultTypes": ["violations"], **({"runOnly": [tag]} if tag else {})}
+        violations = await self.evaluate(
+            f"axe.run(document, {json.dumps(options)}).then(found => found.violations)"
+        )
         return [
             f"{one['impact']} {one['id']}: {node['target']} {node.get('failureSummary', '')}"
-            for one in found["violations"]
+            for one in violations
             for node in one["nodes"]
         ]

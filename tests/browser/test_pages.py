@@ -52,9 +52,16 @@ async def story(stage: Stage) -> Stage:
     return stage
 
 
-@pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 1280), ("dark", 360)])
+@pytest.mark.parametrize(
+    "scheme, width, tag",
+    [
+        ("light", 1280, None),
+        ("dark", 1280, "cat.color"),  # A scheme changes colours and nothing else.
+        ("dark", 360, None),
+    ],
+)
 async def test_nothing_is_wrong_with_any_page(
-    driver: Driver, story: Stage, scheme: Scheme, width: int
+    driver: Driver, story: Stage, scheme: Scheme, width: int, tag: str | None
 ):
     url = f"http://{story.site.address}"
     async with driver.open(scheme=scheme, width=width) as tab:
@@ -62,7 +69,7 @@ async def test_nothing_is_wrong_with_any_page(
             await tab.go(url + path)
             if path in LIVE:
                 await tab.shows("live", "#link")
-            assert await tab.faults() == [], path
+            assert await tab.faults(tag) == [], path
             wide = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, path
         assert all(one.startswith(url) for one in await tab.order("asked"))

@@ -27,11 +27,8 @@ LONGER: Final = {
 }
 """Modules of more than `LINES` lines, with the reason."""
 OF_THE_PROJECT: Final = re.compile(r"(actors|bridge|bench|tests)(\.[A-Za-z_]\w*)+")
-
-
-@cache
-def parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text())
+QUOTED: Final = re.compile(rf"[\"']{OF_THE_PROJECT.pattern}[\"']")
+"""Few files have such a string, and to parse all of them takes seconds."""
 
 
 def name(file: Path) -> str:
@@ -56,6 +53,20 @@ def identifiers(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield line, word
             case _:
                 pass
+
+
+@cache
+def product_names() -> tuple[dict[str, list[str]], list[tuple[str, int, str]]]:
+    """The public classes of the product with their files, and its identifiers with their places."""
+    classes = defaultdict[str, list[str]](list)
+    used: list[tuple[str, int, str]] = []
+    for file in PRODUCT:
+        tree = ast.parse(file.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes[node.name].append(name(file))
+        used += [(name(file), line, word) for line, word in identifiers(tree)]
+    return dict(classes), used
 
 
 def exists(dotted: str) -> bool:
@@ -84,12 +95,8 @@ def _is_module(dotted: str) -> bool:
 
 
 def test_no_two_public_classes_have_one_name():
-    places = defaultdict[str, list[str]](list)
-    for file in PRODUCT:
-        for node in ast.walk(parsed(file)):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(name(file))
-    assert {word: files for word, files in places.items() if len(files) > 1} == {}
+    classes, _ = product_names()
+    assert {word: files for word, files in classes.items() if len(files) > 1} == {}
 
 
 def test_no_two_modules_have_one_name():
@@ -102,9 +109,8 @@ def test_no_two_modules_have_one_name():
 
 def test_no_identifier_is_one_of_the_words_that_mean_many_things():
     used = {f"{name(file)}: {file.stem}" for file in PRODUCT if file.stem in NO_NOUNS} | {
-        f"{name(file)}:{line}: {word}"
-        for file in PRODUCT
-        for line, word in identifiers(parsed(file))
+        f"{file}:{line}: {word}"
+        for file, line, word in product_names()[1]
         if word.strip("_") in NO_NOUNS
     }
     assert used == set()
@@ -120,8 +126,8 @@ def test_every_name_that_stands_in_a_string_of_a_test_exists():
     dotted = {
         (name(file), node.value)
         for file in TESTS
-        if OF_THE_PROJECT.search(file.read_text())
-        for node in ast.walk(parsed(file))
+        if QUOTED.search(text := file.read_text())
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and OF_THE_PROJECT.fullmatch(node.value)
