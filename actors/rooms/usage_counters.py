@@ -33,6 +33,9 @@ TOKENS: Final[Mapping[str, str]] = {
 }
 """The label `type` by the amount; `input_cached` is a part of `input`."""
 
+COUNTED: Final = frozenset({*TOKENS, "characters_count", "audio_duration", "session_duration"})
+"""The amounts that count.  A model without any of them takes no place among the names."""
+
 _ModelKey: TypeAlias = tuple[str, str]
 """Kind of the model, and provider and name as one text."""
 
@@ -109,7 +112,7 @@ class UsageCounters:
             more = {
                 name: amount - amounts.get(name, 0.0)
                 for name, amount in usage.amounts.items()
-                if amount > amounts.get(name, 0.0)
+                if name in COUNTED and amount > amounts.get(name, 0.0)
             }
             if more:
                 self._add_model(usage, more)

@@ -104,6 +104,11 @@ def test_usage_that_an_earlier_run_of_the_program_counted_does_not_count_again()
 
 def test_the_number_of_models_and_versions_is_bounded() -> None:
     counters = RunCounters()
+    story = AgentStory()
+    offer(counters, story)
+    other = (ModelUsage("eot", "stub", f"{n}", {"total_requests": 1}) for n in range(20))
+    uses(story, 2, *other)
+    counters.advance(story.state, T0 + 3)
     for number in range(MOST_MODELS + 10):
         story = AgentStory()
         story.state = evolve(story.state, room_sid=f"RM_{number}")
