@@ -111,7 +111,7 @@ def test_the_steps_of_the_image_make_a_program_that_plays_the_demo(tmp_path: Pat
     server = find_server()
     assert server is not None
     story = image.run(
-        *(program, "demo", "--rooms", "2", "--people", "4", "--seconds", "20"),
+        *(program, "demo", "--rooms", "2", "--people", "4", "--seconds", "10"),
         cwd=elsewhere,
         env={"ROOM_ACTORS_LIVEKIT_SERVER": str(server)},
     )

@@ -53,7 +53,7 @@ async def test_every_answer_is_as_the_document_says(
         command = [
             sys.executable, "-m", "schemathesis.cli", "run",
             f"http://{stored.site.address}/openapi.json",
-            "--checks", "all", "--phases", "coverage,fuzzing", "--max-examples", "20",
+            "--checks", "all", "--phases", "coverage,fuzzing", "--max-examples", "10",
             "--generation-deterministic", "--no-color", *shown[secured_by],
         ]  # fmt: skip
         ran = await trio.run_process(

