@@ -1,4 +1,4 @@
-"""What every bench begins and ends with: its options, and the exit code."""
+"""The begin and the end of every bench: its options, and the exit code."""
 
 from __future__ import annotations
 

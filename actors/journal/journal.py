@@ -193,7 +193,7 @@ class Journal:
                 if isinstance(one, (SessionBegan, *_WEBHOOKS))
             ]
         unpublished = tuple(self.unpublished)
-        # What another worker wrote meanwhile is in `stored`: the session is ours again.
+        # `stored` has the rows of another worker too: the session is ours again.
         self.foreign = False
         self.number, self.state = stored.session, stored.state
         self.seq, self.lost = stored.seq + self.lost, stored.lost + self.lost

@@ -42,7 +42,7 @@ _ModelKey: TypeAlias = tuple[str, str]
 
 @define
 class _Counted:
-    """What was counted of a run."""
+    """The amounts of a run that were counted."""
 
     usage: Mapping[str, ModelUsage] = field(factory=dict[str, ModelUsage])
     version: bool = False

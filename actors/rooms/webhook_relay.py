@@ -219,6 +219,6 @@ class WebhookRelay:
         if stored := [key for key, sid in due.items() if ends.get(sid)]:
             await self._leases.drop_events(stored)
         for key, sid in due.items():
-            # What is not stored goes to the room's next owner, who may be this worker again.
+            # The others go to the room's next owner, which may be this worker again.
             if sid in ends:
                 del self._folded[key]

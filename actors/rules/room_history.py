@@ -18,7 +18,7 @@ WINDOW: Final = 60
 
 @frozen
 class RoomHistory:
-    """What rules need to know of a session's past, up to its newest entry."""
+    """The past of a session that rules need, up to its newest entry."""
 
     alone_since: float | None = None
     """Unix seconds since when exactly one person is there; None where it is another number."""

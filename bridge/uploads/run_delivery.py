@@ -307,7 +307,7 @@ class RunDelivery:
         if self._texts is not None and not run_facts.redacted:
             agent = JOB_PREFIX + run.job_id if known is None else known.identity
             person = None if state is None else _user_of(state)
-            # What the room brought of an agent with an identity of its own has no job.
+            # Texts from the room of an agent with an identity of its own have no job.
             job = run.job_id if known is None else job_of(known.identity)
             for text in texts_of(run_facts, room, job, agent, person):
                 if self._texts.keeps(text.kind):
