@@ -33,9 +33,9 @@ from actors.publishing.playback import (
     PLAYOUT,
     PUBLISH_DEADLINE,
     QUEUE,
-    QUIET,
     SUBSCRIBE_DEADLINE,
     Playback,
+    fall_silent,
 )
 from actors.publishing.publishing_port import (
     CommandHandler,
@@ -222,8 +222,8 @@ class MediaJob(CommandHandler):
                 source.capture(with_volume(frames[index % len(frames)], self._state.volume))
                 index += 1
                 self._audio_frames += 1
-            # Until the last part was heard, and browsers forget the speaker (see `playback`).
-            await trio.sleep_until(start + index * FRAME_SECONDS + PLAYOUT + QUIET)
+            await trio.sleep_until(start + index * FRAME_SECONDS + PLAYOUT)
+            await fall_silent(participant)
 
     async def _show(self, participant: PublishingParticipant) -> None:
         """The pattern, for ever."""

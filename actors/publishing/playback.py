@@ -12,7 +12,8 @@ Facts about LiveKit that shape it (docs/livekit-facts.md):
 * The native queue is fed with a lead.  With 300 ms a loop that is blocked for 250 ms is not heard.
 * A participant who leaves within half a second of its sound, or whose track ends then, stays in
   the list of active speakers of its listeners for good.  So the track goes on, silent, for a
-  second, and ends with the leave (#speaker-ghost).
+  second, on a busy server until it no longer calls us a speaker, and ends with the leave
+  (#speaker-ghost).
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ PLAYOUT: Final = 0.2
 """Seconds from the end of the sound until its last part is heard everywhere."""
 QUIET: Final = 1.0
 """Seconds of silence before a participant leaves."""
+SILENT_DEADLINE: Final = 4.0
+"""Seconds after it in which a busy server has to hear the silence."""
 
 STOPPED: Final = "it was stopped"
 """The error of a playback that somebody ended."""
@@ -225,7 +228,14 @@ class Playback:
         self._one_ready.set()
         self._settle()
         await self._over.wait()
-        await trio.sleep(QUIET)
+        await fall_silent(participant)
+
+
+async def fall_silent(participant: PublishingParticipant) -> None:
+    """Wait, after the last part of a sound was heard, until browsers have forgotten the speaker."""
+    await trio.sleep(QUIET)
+    with trio.move_on_after(SILENT_DEADLINE):
+        await participant.silent()
 
 
 async def feed(source: SoundSource, sound: AudioClip) -> None:

@@ -108,6 +108,10 @@ class PublishingParticipant(Protocol):
         """Wait until somebody takes this track.  For ever where nobody does."""
         ...
 
+    async def silent(self) -> None:
+        """Wait until the server no longer lists the participant among the active speakers."""
+        ...
+
     async def unpublish(self, track_sid: str) -> None:
         """End a track.  Does not raise."""
         ...

@@ -14,6 +14,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
+from math import inf
 from typing import Literal, TypeAlias, cast, final
 
 import trio
@@ -51,6 +52,8 @@ class PublishedRoom:
     """Of the next entries, one each."""
     enter_delay: float = 0.1
     subscribe_delay: float = 0.05
+    silence_delay: float = 0.4
+    """Seconds after the last frame until the server hears a silence."""
     entries: list[Entry] = field(factory=list[Entry])
     """Of all participants that entered."""
     tracks: list[tuple[str, PublishedSource]] = field(factory=list[tuple[str, PublishedSource]])
@@ -123,6 +126,10 @@ class SimulatedParticipant(PublishingParticipant):
             await trio.sleep_forever()
         await sleep(self._room.subscribe_delay)
         self._sources[track_sid].rooms.append(self._room)
+
+    async def silent(self) -> None:
+        frames = self._room.frames
+        await trio.sleep_until((frames[-1][0] if frames else -inf) + self._room.silence_delay)
 
     async def unpublish(self, track_sid: str) -> None:
         await sleep(0.05)

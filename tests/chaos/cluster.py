@@ -58,11 +58,10 @@ class Cluster:
     _since: dict[str, float] = field(factory=dict[str, float])
     """By room: when the worker went out of it.  The empty name is for all."""
     _ends: dict[str, float] = field(factory=dict[str, float])
-    """By room SID, where a life of a room ended with its server."""
+    """By room SID, where a room instance ended with its server."""
     _kills: set[float] = field(factory=set[float])
     """When a worker was killed, as `_since` has it."""
     _deeds: list[Deed] = field(factory=list[Deed])
-    """An end that only the server, not the people, could report."""
     _errors: list[str] = field(factory=list[str])
     """Failures of the people themselves: their room was closed, or their own SDK failed."""
     _arrivals: dict[str, float] = field(factory=dict[str, float])
@@ -148,9 +147,15 @@ class Cluster:
 
     async def close(self) -> None:
         """Wait until the server has closed every room, and stop the worker."""
-        with trio.fail_after(WAIT):
+        with trio.move_on_after(WAIT) as waiting:
             while await self.api.list_rooms():  # noqa: ASYNC110  (a server does not tell)
                 await trio.sleep(0.2)
+        if waiting.cancelled_caught:
+            open_rooms = {
+                room.name: await self.api.list_participants(room.name)
+                for room in await self.api.list_rooms()
+            }
+            raise AssertionError(f"rooms are still open: {open_rooms}; {self._errors}")
         await trio.sleep(REPORTED)
         assert self.worker is not None
         await self.worker.stop()

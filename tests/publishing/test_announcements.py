@@ -56,6 +56,19 @@ async def test_a_participant_enters_speaks_with_a_lead_and_leaves_after_a_silenc
         assert stage.playbacks == 0
 
 
+@pytest.mark.parametrize("silence, leaves", [(3.0, 3.0), (60.0, PLAYOUT + QUIET + 4.4)])
+async def test_a_participant_waits_for_a_server_that_still_calls_it_a_speaker_but_not_for_ever(
+    silence: float, leaves: float, virtual_time: int
+) -> None:
+    async with open_stage("team-1") as stage:
+        room = stage.port.rooms["team-1"]
+        room.silence_delay = silence
+        record = stage.announcements.announce("team-1", hello(), "api")
+        await record.over.wait()
+        assert record.parts["team-1"].outcome == "played"
+        assert room.left_at == pytest.approx(room.frames[-1][0] + leaves, abs=0.01)
+
+
 async def test_rooms_of_one_order_share_one_source_and_the_sound_is_made_once(
     virtual_time: int,
 ) -> None:

@@ -72,6 +72,9 @@ class PeopleHost:
             answer = await joining
             self._present[person] = joined
             return answer
+        except BaseException:
+            await joined.leave()  # It may be in the room, and nobody could end that later.
+            raise
         finally:
             del self._joining[person]
 

@@ -89,6 +89,9 @@ class RoomParticipant(PublishingParticipant):
         self._reason = ""
         self._subscribed: dict[str, trio.Event] = {}
         """By SID of our tracks."""
+        self._silent = trio.Event()
+        """The server does not list us among the active speakers."""
+        self._silent.set()
         self._tracks: dict[str, rtc.LocalTrack] = {}
         self._calls: set[asyncio.Task[Any]] = set()
 
@@ -122,6 +125,10 @@ class RoomParticipant(PublishingParticipant):
 
     async def subscribed(self, track_sid: str) -> None:
         await self._subscribed.setdefault(track_sid, trio.Event()).wait()
+
+    async def silent(self) -> None:
+        while not self._silent.is_set():
+            await self._silent.wait()
 
     async def unpublish(self, track_sid: str) -> None:
         track = self._tracks.pop(track_sid, None)
@@ -212,11 +219,19 @@ class RoomParticipant(PublishingParticipant):
     def _make_room(self) -> rtc.Room:
         room = rtc.Room(loop=self._owner.loop)
         room.on("local_track_subscribed", self._on_subscribed)
+        room.on("active_speakers_changed", self._on_speakers)
         room.on("disconnected", self._on_disconnected)
         return room
 
     def _on_subscribed(self, track: rtc.LocalTrack) -> None:
         self._subscribed.setdefault(track.sid, trio.Event()).set()
+
+    def _on_speakers(self, speakers: list[rtc.Participant]) -> None:
+        # The server tells us of ourselves too, although we subscribe to nobody.
+        if all(one.identity != self._entry.identity for one in speakers):
+            self._silent.set()
+        elif self._silent.is_set():
+            self._silent = trio.Event()
 
     def _on_disconnected(self, reason: int) -> None:
         if not self._left:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import psutil
 import pytest
 import trio
+import trio_asyncio
 from livekit.api import AccessToken, VideoGrants
 from livekit.protocol import models
 
@@ -24,7 +25,9 @@ from bridge.lab.people import (
     SharedProcess,
     Source,
     open_people,
+    people_seams,
 )
+from bridge.lab.people.child import PeopleHost
 from bridge.lab.people.confirmed_leave import ConfirmedLeave
 from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
@@ -53,6 +56,25 @@ async def eventually(ask: Callable[[], Awaitable[T]], right: Callable[[T], bool]
             if right(answer := await ask()):
                 return answer
             await trio.sleep(0.05)
+
+
+async def test_a_join_that_fails_halfway_leaves_nobody_in_the_room(
+    livekit_server: PrivateServer, api: ServerApi, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("after the connection was made")
+
+    monkeypatch.setattr(people_seams, "narrow_events", fail)
+    answers = list[dict[str, Any]]()
+    order = {"id": 1, "do": "join", "person": 1, "room": room, "identity": "ann", "name": "Ann"}
+    order |= {"metadata": "", "attributes": {}, "kind": "standard", "grants": {}}
+    order |= {"subscribe": False, "secret": ""}
+    server = (livekit_server.url, livekit_server.api_key, livekit_server.api_secret)
+    async with trio_asyncio.open_loop():
+        host = PeopleHost(*server, send=answers.append)
+        await trio_asyncio.aio_as_trio(host.obey)(order)
+    assert answers == [{"id": 1, "error": "after the connection was made"}]
+    assert await api.list_participants(room) == []
 
 
 async def listed_info(api: ServerApi, person: Person) -> models.ParticipantInfo | None:
