@@ -367,7 +367,7 @@ def _step(rng: random.Random, what: str, rooms: int, moments: Sequence[int]) -> 
 
 
 def _below(limit: int, bits: Callable[[int], int]) -> int:
-    """What `randrange(limit)` draws, for half the price: a plan draws a thousand numbers."""
+    """A number as `randrange(limit)` draws it, for half the cost: a plan draws a thousand."""
     width = limit.bit_length()
     number = bits(width)
     while number >= limit:

@@ -112,7 +112,7 @@ class RoomWriter:
     def _leave(self, sessions: frozenset[int]) -> None:
         rooms = self.rooms.items()
         self._backlog.discard([one.journal for _, one in rooms if one.journal.number in sessions])
-        self._backlog.drop(sessions)  # Those that were released.
+        self._backlog.drop(sessions)  # The released ones are not in `rooms`.
         self.rooms = {sid: room for sid, room in rooms if room.journal.number not in sessions}
 
     async def _look_after_rooms(self) -> None:

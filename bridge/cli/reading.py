@@ -44,6 +44,7 @@ from bridge.cli.reading_tables import (
 )
 from bridge.cli.report_text import EVENTS_SHOWN, print_report, timeline_drawing
 from bridge.cli.store_access import StoreUnavailable, open_store_of
+from bridge.cli.time_flags import with_times, wrong_flag
 from bridge.config.settings import SettingsError
 from bridge.config.values import BadValue, duration
 from bridge.output.ascii_json import spaced_json
@@ -66,9 +67,9 @@ _AROUND: Final = 5
 def filters_of(flags: Flags) -> Filters:
     """The filters that the flags name.  Raises `SettingsError`."""
     try:
-        filters = read_filters(flags)
+        filters = read_filters(with_times(flags))
     except WrongFilter as error:
-        raise SettingsError(f"--{error}") from None
+        raise wrong_flag(error) from None
     require_time_order(filters.since, filters.until)
     return filters
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bridge.cli.command import FAILED, Command, Flags, complain
 from bridge.config.settings import BY_NAME
+
+if TYPE_CHECKING:
+    from actors.journal.session_filters import Parameter
 
 _SETTINGS: Final = (BY_NAME["data-dir"], BY_NAME["database-url"])
 
@@ -48,11 +51,16 @@ def _add_filter_flags(parser: argparse.ArgumentParser, *, without: str = "") -> 
     from actors.journal.session_filters import FILTERS
 
     for row in FILTERS:
-        if row.name == without:
-            continue
-        about = row.about[0].lower() + row.about[1:].rstrip(".")
-        help_text = about.replace("%", "%%").replace("`", "'")
-        parser.add_argument(f"--{row.name}", metavar=row.metavar, help=help_text)
+        if row.name != without:
+            _add_filter_flag(parser, row)
+
+
+def _add_filter_flag(parser: argparse.ArgumentParser, row: Parameter) -> None:
+    about = row.about[0].lower() + row.about[1:].rstrip(".")
+    if row.metavar == "TIME":
+        about += ", or an age such as 7d"
+    help_text = about.replace("%", "%%").replace("`", "'")
+    parser.add_argument(f"--{row.name}", metavar=row.metavar, help=help_text)
 
 
 def _add_rooms_flags(parser: argparse.ArgumentParser) -> None:
@@ -131,9 +139,7 @@ def _add_transcripts_flags(parser: argparse.ArgumentParser) -> None:
         help="its id, or a room's name for its newest session; default: all sessions",
     )
     for row in TEXT_FILTERS:
-        about = row.about[0].lower() + row.about[1:].rstrip(".")
-        help_text = about.replace("%", "%%").replace("`", "'")
-        parser.add_argument(f"--{row.name}", metavar=row.metavar, help=help_text)
+        _add_filter_flag(parser, row)
     parser.add_argument("--limit", metavar="N", help="most texts to show, default: all")
     parser.add_argument(
         "--cursor", metavar="CURSOR", help="continue there: the 'next' of an earlier list"

@@ -19,8 +19,7 @@ from actors.session.time_text import rfc3339
 from bridge.cli.command import Flags
 from bridge.cli.reading_tables import local_time
 from bridge.cli.store_access import open_journals_of
-from bridge.config.settings import SettingsError
-from bridge.config.values import BadValue, duration
+from bridge.cli.time_flags import with_times, wrong_flag
 from bridge.output.ascii_json import spaced_json
 from bridge.output.harmless import harmless
 from bridge.output.progress import ProgressLine
@@ -36,26 +35,16 @@ REPORT_EVERY: Final = 10_000
 AT_ONCE: Final = 500
 """Acts in one table: a long result costs no memory."""
 
-_age: Final = duration(1.0, 3_650 * 86_400.0)
-
 
 def filters_of(flags: Flags, now: float) -> Filters:
-    """`--since` is a time or a date as everywhere, or an age such as `7d`."""
-    texts = {name: flags[name] for name in FILTER_NAMES if name in flags}
-    since = texts.get("since")
-    if since is None:
-        texts["since"] = rfc3339(now - SINCE)
-    elif (
-        isinstance(since, str) and since[-1:].isalpha() and since[:1].isdigit() and "T" not in since
-    ):
-        try:
-            texts["since"] = rfc3339(now - _age(since))
-        except BadValue as error:
-            raise SettingsError(f"--since: {error}") from None
+    """The filters that the flags name; without --since those of the last days."""
+    texts = {"since": rfc3339(now - SINCE)} | {
+        name: flags[name] for name in FILTER_NAMES if name in flags
+    }
     try:
-        return read_filters(texts)
+        return read_filters(with_times(texts, now))
     except WrongFilter as error:
-        raise SettingsError(f"--{error}") from None
+        raise wrong_flag(error) from None
 
 
 @final

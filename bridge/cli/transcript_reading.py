@@ -29,6 +29,7 @@ from bridge.cli.command import Flags
 from bridge.cli.reading import CURSOR, LIMIT, require_time_order
 from bridge.cli.reading_tables import clock_text, time_text
 from bridge.cli.store_access import StoreUnavailable, api_of, open_store_of
+from bridge.cli.time_flags import with_times, wrong_flag
 from bridge.config.settings import SettingsError
 from bridge.config.store_address import store_address_of
 from bridge.http.api.conversation_types import TextList, TextView, TranscriptAnswer, text_views
@@ -49,18 +50,19 @@ def transcripts(flags: Flags) -> None:
 
     Raises `StoreUnavailable` and `SettingsError`.
     """
+    given = with_times(flags)
     try:
         filters = TextFilters(
             **{
-                one.name: read_value(one, str(flags[one.name]))
+                one.name: read_value(one, str(given[one.name]))
                 for one in TEXT_FILTERS
-                if one.name in flags
+                if one.name in given
             }
         )
         limit = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
         cursor = read_value(CURSOR, str(flags["cursor"])) if "cursor" in flags else None
     except WrongFilter as error:
-        raise SettingsError(f"--{error}") from None
+        raise wrong_flag(error) from None
     require_time_order(filters.since, filters.until)
     if "session" in flags:
         if filters != ALL_TEXTS or cursor is not None:

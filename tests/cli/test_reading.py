@@ -195,8 +195,11 @@ def test_the_filters_are_those_of_the_api(data_dir: Path, room_actors: RunComman
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == (
         "room-actors: --since: give a time such as 2026-01-31T12:00:00Z, "
-        "or a date such as 2026-01-31\n"
+        "or a date such as 2026-01-31, or an age such as 7d\n"
     )
+    wrong = room_actors("sessions", "--until", "7x")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("room-actors: --until: ")
     wrong = room_actors("days", "--since", "2026-02-01", "--until", "2026-01-31")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "--until is before --since" in wrong.stderr

@@ -18,7 +18,6 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from attrs import define, field
@@ -26,6 +25,7 @@ from attrs import define, field
 from bridge.lab.server.guarded_process import AT_ONCE, IN_ORDER, Guarded
 from bridge.lab.server.ports import LOOPBACK, free_port
 from bridge.lab.server.server_errors import ServerStartError
+from bridge.lab.server.server_scope import ServerScope
 
 Config: TypeAlias = Mapping[str, Any]
 """A part of livekit-server's configuration, as its YAML file would have it."""
@@ -43,11 +43,8 @@ TAKEN: Final = "address already in use"
 
 
 @define(eq=False)
-class PrivateServer:
-    """A running livekit-server, made by `PrivateServer.start`.
-
-    A context manager: leaving it stops the server.
-    """
+class PrivateServer(ServerScope):
+    """A running livekit-server, made by `PrivateServer.start`."""
 
     url: str
     """``ws://127.0.0.1:PORT``, for SDKs and workers."""
@@ -184,17 +181,6 @@ class PrivateServer:
                         f"program while the private livekit-server was down"
                     ) from error
                 time.sleep(0.1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _launch(self) -> None:
         written = self.log_path.stat().st_size if self.log_path.exists() else 0
