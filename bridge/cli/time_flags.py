@@ -29,7 +29,7 @@ def with_times(flags: Flags, now: float | None = None) -> Flags:
                 age = _age(text)
             except BadValue as error:
                 raise SettingsError(f"--{name}: {error}") from None
-            times[name] = rfc3339((time.time() if now is None else now) - age)
+            times[name] = rfc3339((time.time() if now is None else now) - age) or text
     return {**flags, **times}
 
 
