@@ -277,11 +277,13 @@ class Cluster:
                         room.sid, ListedInstance(room.name, time.time())
                     )
                     instance.listed_until = time.time()
-                    if not instance.had_people:
-                        instance.had_people = any(
-                            INSTANCE_ATTRIBUTE not in who.attributes
-                            for who in await self.api.list_participants(room.name)
-                        )
+                    if instance.had_people and room.sid not in self.blind:
+                        continue
+                    for who in await self.api.list_participants(room.name):
+                        if INSTANCE_ATTRIBUTE in who.attributes:
+                            instance.entries.add(who.joined_at_ms / 1000)
+                        else:
+                            instance.had_people = True
             await trio.sleep(0.25)
 
     def truth(self) -> list[RoomTruth]:
@@ -350,14 +352,25 @@ class Cluster:
             session, blind = sessions.pop(sid, None), self.blind.get(sid, [])
             if session is None and not must_have_session:
                 continue
-            comparison = Comparison(account, truth, session, blind, self.webhooks)
+            instance = self._instances.get(sid)
+            entries = () if instance is None else instance.entries
+            comparison = Comparison(account, truth, session, blind, self.webhooks, entries)
             comparison.run(sid in self.blind)
         for session in sessions.values():
             if session["people"]["joins"]:
                 account.differences.append(f"nobody was in {session['room']}: {session}")
         if account.differences:
             account.differences += [f"of the people: {error}" for error in self._errors]
+            if self.worker is not None:
+                account.differences += self._connection_lines(self.worker)
         return account
+
+    def _connection_lines(self, worker: Agent) -> list[str]:
+        events = ("reconnecting", "reconnected", "session_started", "session_ended")
+        lines = [line for event in events for line in worker.events(event)]
+        return [
+            f"of the worker: {line}" for line in sorted(lines, key=lambda line: str(line["at"]))
+        ]
 
 
 def newest_agent(people: Sequence[ParticipantInfo]) -> float:

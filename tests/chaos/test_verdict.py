@@ -53,7 +53,8 @@ def differences(session: dict[str, Any] | None, **forgiven: Any) -> list[str]:
     account = Account("one")
     blind = forgiven.get("blind", [Blind(T0, T0), Blind(T0 + 45, T0 + 50)])
     webhooks = forgiven.get("webhooks", False)
-    Comparison(account, TRUTH, session, blind, webhooks).run(known_gaps=True)
+    entries = forgiven.get("entries", ())
+    Comparison(account, TRUTH, session, blind, webhooks, entries).run(known_gaps=True)
     return account.differences
 
 
@@ -155,6 +156,16 @@ def test_who_left_while_nobody_watched_is_only_with_webhooks_known_to_the_second
     blind = [Blind(T0, T0), Blind(T0 + 45, T0 + 65)]
     assert not any("left" in one for one in differences(early, blind=blind))
     assert any("left" in one for one in differences(early, blind=blind, webhooks=True))
+
+
+@pytest.mark.parametrize("entered", [0.0, 50.0])
+def test_a_gap_that_nobody_brought_about_is_forgiven_only_with_an_entry_of_ours(
+    session: dict[str, Any], entered: float
+) -> None:
+    found = differences(session, blind=[Blind(T0, T0)], entries={T0, T0 + entered})
+    assert [one for one in found if "gap" in one or "coverage" in one] == (
+        [] if entered else ["room (RM_1): gaps told: [5.0], in truth []"]
+    )
 
 
 def test_a_session_that_saw_nothing_is_seen() -> None:

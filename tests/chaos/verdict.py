@@ -14,6 +14,8 @@ Forgiven is only what nobody could see:
 * without webhooks, that people who publish nothing became active: somebody whom a tick announces
   while they connect is active with the next one, and a gap or the leave may come first;
 * a publication whose media did not come to the server while somebody waited (`lost`);
+* a gap that ends with an entry of our own that nobody brought about: the worker's SDK was thrown
+  out on a busy machine, or its first attempt to connect failed;
 * a join that never became active and that the person does not know: an SDK whose first attempt
   to connect fails on a busy machine tries again, as another participant;
 * messages around the moment when a worker came or went: its data channel opens later than
@@ -23,7 +25,7 @@ Forgiven is only what nobody could see:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from math import inf
 from typing import Any, Final
@@ -78,6 +80,8 @@ class ListedInstance:
     listed_until: float = 0.0
     had_people: bool = False
     """Anybody but our workers was in it."""
+    entries: set[float] = field(factory=set[float])
+    """When our workers entered it, by the server: Unix seconds of each of their participants."""
 
 
 def made_by_us(instances: Mapping[str, ListedInstance]) -> list[str]:
@@ -175,6 +179,8 @@ class Comparison:
     """In order; the first from the room's creation until the first watch.  Empty where it is
     not known when the room was watched."""
     webhooks: bool
+    entries: Collection[float] = ()
+    """When our workers entered it, as the server listed them."""
     attempts: set[str] = field(factory=set[str], init=False)
     """SIDs of joins that never became active and that nobody knows of."""
 
@@ -373,6 +379,11 @@ class Comparison:
     def _gaps(self, session: Mapping[str, Any]) -> None:
         """Each gap as the timeline tells it, and all together as the coverage has them."""
         entries = [one for one in session["timeline"] or () if one["event"] == "reconnected"]
+        unseen = 0.0
+        for at in self._further_entries():
+            for one in [one for one in entries if abs(unix(one["at"]) - at) <= LATE][:1]:
+                entries.remove(one)
+                unseen += one["gap"]
         gaps = [gap.until - gap.since for gap in self.blind[1:] if gap.until < inf]
         if len(entries) != len(gaps):
             self.differs(f"gaps told: {[one['gap'] for one in entries]}, in truth {gaps}")
@@ -383,9 +394,14 @@ class Comparison:
                 self.differs(f"a gap of {gap:.2f} s is told as {one['gap']} s")
         entered_at, ended_at = self.blind[0].until, unix(session["ended_at"])
         lasted = ended_at - entered_at
-        unseen = sum(min(gap.until, ended_at) - gap.since for gap in self.blind[1:])
+        unseen += sum(min(gap.until, ended_at) - gap.since for gap in self.blind[1:])
         if abs((1.0 - session["coverage"]) * lasted - unseen) > (SOON + LATE) * len(self.blind):
             self.differs(f"coverage {session['coverage']} of {lasted:.1f} s, unseen {unseen:.1f} s")
+
+    def _further_entries(self) -> list[float]:
+        """Our entries after the first one that no known gap ends with."""
+        known = {gap.until for gap in self.blind}
+        return sorted(at for at in self.entries if at > self.blind[0].until and at not in known)
 
 
 def together(spans: Iterable[tuple[float, float]]) -> int:
