@@ -44,7 +44,7 @@ LATE: Final = 12.0
 SILENCE: Final = 3.0
 """Seconds until the server says that a worker does not answer."""
 ACTIVE_AFTER: Final = 1.0
-LOOK: Final = 1.0
+LOOK: Final = 3.0
 """Seconds between two looks of a worker whether its room is over."""
 
 OnChange: TypeAlias = Callable[["SimulatedRecording"], object]

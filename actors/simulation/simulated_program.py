@@ -51,7 +51,7 @@ MAILBOX: Final = 200
 """Small, so that a flood fills it."""
 BACKLOG: Final = 60
 """Lines that may wait for the disk: few, so that some are given up."""
-HEARTBEAT: Final = 2.0
+HEARTBEAT: Final = 4.0
 """Seconds between two batches without events; longer than in production, to simulate faster."""
 CHECK_INTERVAL: Final = 8.0
 """Seconds between the recovery's looks at what lives."""

@@ -9,6 +9,7 @@ from actors.journal.store_actor import Flush
 from actors.session import SessionState
 from actors.simulation import Plan, Step, play
 from actors.simulation.people_actions import room_name
+from actors.simulation.simulated_program import HEARTBEAT
 from actors.simulation.world import World
 from actors.testing.schedule import run
 
@@ -91,7 +92,7 @@ async def test_a_disk_that_cannot_be_read_at_first_costs_no_session_its_name(
         world.kill()
         world.disk.refusal = "database is locked"
         await world.run_again(1.0)
-        await trio.sleep(3.0)
+        await trio.sleep(HEARTBEAT + 1.0)
         assert not await world.program.store.ask(Flush, timeout=10.0)
         alice.send_data(b"{}", topic="t")
         room.join("bob")
