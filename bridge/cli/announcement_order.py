@@ -76,17 +76,7 @@ def say_order(flags: Flags) -> tuple[bytes, str]:
 def file_order(flags: Flags) -> tuple[bytes, str]:
     """The body of an order to play a file, and its type."""
     path = Path(str(flags["file"]))
-    try:
-        with path.open("rb") as file:
-            content = file.read(FILE_SIZE + 1)
-    except OSError as error:
-        raise SettingsError(
-            f"FILE {harmless(str(path), 200)} cannot be read: {error.strerror}"
-        ) from None
-    if not 0 < len(content) <= FILE_SIZE:
-        raise SettingsError(
-            f"FILE {harmless(str(path), 200)} must have 1 to {FILE_SIZE // 10**6} MB"
-        )
+    content = _content("FILE", path, FILE_SIZE)
     return content, TYPES.get(path.suffix.lower(), "audio/wav")
 
 
@@ -133,17 +123,19 @@ def _image(name: str) -> bytes | None:
         raise SettingsError(
             f"IMAGE {harmless(name, 200)} is no file; a TEXT must not end in {path.suffix}"
         )
+    return _content("IMAGE", path, LARGEST_FILE)
+
+
+def _content(word: str, path: Path, most: int) -> bytes:
+    """The content of a file of at most `most` bytes; `word` names it in an error."""
+    shown = f"{word} {harmless(str(path), 200)}"
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(most + 1)
     except OSError as error:
-        raise SettingsError(
-            f"IMAGE {harmless(name, 200)} cannot be read: {error.strerror}"
-        ) from None
-    if not 0 < len(content) <= LARGEST_FILE:
-        raise SettingsError(
-            f"IMAGE {harmless(name, 200)} must have 1 byte to {LARGEST_FILE // 10**6} MB"
-        )
+        raise SettingsError(f"{shown} cannot be read: {error.strerror}") from None
+    if not 0 < len(content) <= most:
+        raise SettingsError(f"{shown} must have 1 byte to {most // 10**6} MB")
     return content
 
 
