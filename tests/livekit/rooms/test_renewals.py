@@ -120,10 +120,10 @@ async def falls_silent(room: OpenRoom) -> None:
             await trio.sleep(0.3)
 
 
-async def talking(real: RealStage) -> tuple[Any, str]:
+async def talking(real: RealStage, *, steady: bool = False) -> tuple[Any, str]:
     """Somebody whose microphone sends something from the first moment on."""
     alice = await real.join("alice")
-    microphone = await alice.publish("microphone")
+    microphone = await alice.publish("microphone", steady=steady)
     await real.visible(microphone)
     await alice.speak(True)
     await trio.sleep(0.2)
@@ -159,7 +159,7 @@ async def test_without_renewals_a_mute_brings_silence(real: RealStage, requests:
 
     Once more where a busy machine paused the track before its first packet: silence follows none.
     """
-    alice, microphone = await talking(real)
+    alice, microphone = await talking(real, steady=True)
     brought = 0
     with trio.fail_after(HANG):
         while brought <= LOUD:
