@@ -30,8 +30,8 @@ from bridge.lab.server.ports import free_port
         (("show", "standup", "big.wav"), "big.wav must have 1 byte to 5 MB"),
         (("show", "standup", "x" * 2_001), "TEXT must have 1 to 2000 characters"),
         (("play", "standup", "missing.wav"), "missing.wav cannot be read"),
-        (("play", "standup", "empty.wav"), "empty.wav must have 1 to 20 MB"),
-        (("play", "standup", "big.wav"), "big.wav must have 1 to 20 MB"),
+        (("play", "standup", "empty.wav"), "empty.wav must have 1 byte to 20 MB"),
+        (("play", "standup", "big.wav"), "big.wav must have 1 byte to 20 MB"),
     ],
 )
 def test_wrong_use_is_one_line(
