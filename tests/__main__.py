@@ -63,7 +63,7 @@ def existing(*folders: str) -> list[str]:
 def processes() -> int:
     """The processes that run tests: more than there are cores, because tests wait a lot.
 
-    Each collects all tests, which is 9 s of CPU: three a core are slower than two.
+    Each collects all tests, which is 9 s of CPU: three a core are no faster than two.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return min(2 * cores, MOST_PROCESSES)
