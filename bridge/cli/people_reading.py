@@ -29,6 +29,7 @@ from bridge.cli.reading_tables import (
     value_text,
 )
 from bridge.cli.store_access import StoreUnavailable, open_store_of
+from bridge.cli.time_flags import wrong_flag
 from bridge.config.settings import SettingsError
 from bridge.http.api.answer_types import DayView
 from bridge.output.ascii_json import spaced_json
@@ -118,7 +119,7 @@ class _Rows:
             self._left = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
             cursor = read_value(CURSOR, str(flags["cursor"])) if "cursor" in flags else None
         except WrongFilter as error:
-            raise SettingsError(f"--{error}") from None
+            raise wrong_flag(error) from None
         self._read = read
         self.next: str | None = cursor
         self.spans: list[tuple[str, float, float]] = []

@@ -90,7 +90,7 @@ def sessions(flags: Flags) -> None:
         limit = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
         cursor = read_value(CURSOR, str(flags["cursor"])) if "cursor" in flags else None
     except WrongFilter as error:
-        raise SettingsError(f"--{error}") from None
+        raise wrong_flag(error) from None
     with open_store_of(flags) as reader:
         listed = _Listed(reader, filters, cursor, limit)
         try:
@@ -163,7 +163,7 @@ def rooms(flags: Flags) -> None:
     try:
         limit = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
     except WrongFilter as error:
-        raise SettingsError(f"--{error}") from None
+        raise wrong_flag(error) from None
     if not flags.keys() & {"watch", "every"}:
         _rooms(flags, filters, limit=limit)
         return

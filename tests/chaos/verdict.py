@@ -381,9 +381,10 @@ class Comparison:
         entries = [one for one in session["timeline"] or () if one["event"] == "reconnected"]
         unseen = 0.0
         for at in self._further_entries():
-            for one in [one for one in entries if abs(unix(one["at"]) - at) <= LATE][:1]:
-                entries.remove(one)
-                unseen += one["gap"]
+            told = next((one for one in entries if abs(unix(one["at"]) - at) <= LATE), None)
+            if told is not None:
+                entries.remove(told)
+                unseen += told["gap"]
         gaps = [gap.until - gap.since for gap in self.blind[1:] if gap.until < inf]
         if len(entries) != len(gaps):
             self.differs(f"gaps told: {[one['gap'] for one in entries]}, in truth {gaps}")
